@@ -1,0 +1,68 @@
+"""The store: the only writer of what wherry keeps on disk. `docs/internals/store.md` describes it."""
+
+from __future__ import annotations
+
+import os
+
+from wherry.errors import StoreError
+from wherry.store import paths
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from wherry.store.db import Database
+
+_FOLDERS = ("blobs", "blobs/sha256", "partial", "layers", "containers", "volumes", "staging", "cache")
+
+
+class Store:
+    """An open store: `root` (on disk), `run` (until the reboot) and the database.
+
+    Folders and database are made when they are missing. Raises StoreError, HostError.
+    """
+
+    def __init__(self, root: str | None = None, run: str | None = None) -> None:
+        self.uid = os.geteuid()
+        self.root = os.path.abspath(root or paths.default_root(self.uid))
+        self.run = os.path.abspath(run or paths.default_run(self.uid))
+        self._db: Database | None = None
+        if not os.path.exists(self.root + "/wherry.db"):
+            self._make()
+        if not os.path.isdir(self.run + "/live"):
+            paths.make_private(self.run, self.uid)
+            os.makedirs(self.run + "/live", 0o700, exist_ok=True)
+
+    def _make(self) -> None:
+        old_umask = os.umask(0o022)
+        try:
+            os.makedirs(self.root, 0o711, exist_ok=True)
+            for folder in _FOLDERS:
+                # blobs and containers hold what other users of the host shouldn't read; containers' namespaces of root
+                # reach layers and containers through descriptors, so nobody needs to pass here by name.
+                os.makedirs(f"{self.root}/{folder}", 0o700, exist_ok=True)
+        except OSError as error:
+            raise StoreError(
+                f"the store {self.root} can't be made: {os.strerror(error.errno or 0)}", hint="name another folder with --root"
+            ) from error
+        finally:
+            os.umask(old_umask)
+
+    @property
+    def db(self) -> Database:
+        if self._db is None:
+            from wherry.store.db import Database
+
+            self._db = Database(self.root + "/wherry.db")
+        return self._db
+
+    def path(self, *parts: str) -> str:
+        return "/".join((self.root, *parts))
+
+    def run_path(self, *parts: str) -> str:
+        return "/".join((self.run, *parts))
+
+    def staging(self, kind: str) -> str:
+        """A name in staging/ that no other process uses and that the sweep gives up when this process is gone."""
+        from wherry.kernel import process
+
+        pid = os.getpid()
+        return f"{self.root}/staging/{kind}-{pid}-{process.start_time(pid)}-{os.urandom(6).hex()}"

@@ -1,0 +1,79 @@
+"""Where the store and the run root are."""
+
+from __future__ import annotations
+
+import os
+
+from wherry.errors import HostError
+
+
+def default_root(uid: int) -> str:
+    """/var/lib/wherry for root, $XDG_DATA_HOME/wherry or ~/.local/share/wherry for anybody else."""
+    named = os.environ.get("WHERRY_ROOT")
+    if named:
+        return named
+    if uid == 0:
+        return "/var/lib/wherry"
+    data = os.environ.get("XDG_DATA_HOME", "")
+    if not data.startswith("/"):
+        home = os.environ.get("HOME", "")
+        if not home.startswith("/"):
+            home = _home(uid)
+        data = home + "/.local/share"
+    return data + "/wherry"
+
+
+def _home(uid: int) -> str:
+    import pwd
+
+    try:
+        return pwd.getpwuid(uid).pw_dir
+    except KeyError:
+        raise HostError(
+            f"no home folder is known for user {uid}", hint="set HOME or XDG_DATA_HOME, or name the store with --root"
+        ) from None
+
+
+def default_run(uid: int) -> str:
+    """The run root: what needn't survive a reboot.
+
+    /run/wherry for root; else $XDG_RUNTIME_DIR/wherry, else below /run/user/<uid> if that is ours, else /tmp/wherry-<uid>.
+    """
+    named = os.environ.get("WHERRY_RUNROOT")
+    if named:
+        return named
+    if uid == 0:
+        return "/run/wherry"
+    for folder in (os.environ.get("XDG_RUNTIME_DIR", ""), f"/run/user/{uid}"):
+        if folder.startswith("/") and _is_ours(folder, uid):
+            return folder + "/wherry"
+    return f"/tmp/wherry-{uid}"
+
+
+def _is_ours(folder: str, uid: int) -> bool:
+    try:
+        return os.stat(folder).st_uid == uid
+    except OSError:
+        return False
+
+
+def make_private(folder: str, uid: int) -> None:
+    """Make `folder` (0700, ours) or check that it is so: a folder in /tmp might have been put there by somebody else."""
+    try:
+        os.mkdir(folder, 0o700)
+        return
+    except FileExistsError:
+        pass
+    except FileNotFoundError:
+        os.makedirs(os.path.dirname(folder), 0o755, exist_ok=True)
+        make_private(folder, uid)
+        return
+    except OSError as error:
+        raise HostError(
+            f"the run root {folder} can't be made: {os.strerror(error.errno or 0)}", hint="name another one with --runroot"
+        ) from error
+    found = os.lstat(folder)
+    if found.st_mode & 0o170000 != 0o040000 or found.st_uid != uid:
+        raise HostError(f"the run root {folder} is not a folder of user {uid}", hint="remove it or name another one with --runroot")
+    if found.st_mode & 0o077:
+        os.chmod(folder, 0o700)

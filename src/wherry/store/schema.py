@@ -1,0 +1,83 @@
+"""Tables of the store's database and their migrations.
+
+`PRAGMA user_version` carries the schema's number; a newer one than ours is refused, an older one is migrated forward.
+JSON columns hold text that `model.jsontext` wrote; ids and digests are text; times are nanoseconds since the epoch.
+"""
+
+from __future__ import annotations
+
+VERSION = 1
+
+_V1 = """
+CREATE TABLE meta (key TEXT PRIMARY KEY, value) WITHOUT ROWID;
+
+-- A tree layers/<id>, known by the digest of its uncompressed tar. A tree depends on its own diff only, not on what lies
+-- below it, so images share by diff id. boot_id: acknowledged before it was on the platter in that boot; NULL: synced.
+CREATE TABLE layers (
+  id INTEGER PRIMARY KEY AUTOINCREMENT,
+  diff_id TEXT UNIQUE,
+  size_bytes INTEGER NOT NULL,
+  entries INTEGER NOT NULL DEFAULT 0,
+  blob_digest TEXT,
+  blob_media_type TEXT,
+  blob_size_bytes INTEGER,
+  boot_id TEXT,
+  created_ns INTEGER NOT NULL
+);
+
+-- id: "sha256:…" of the config. config: the JSON object "config" of it, for the hot path; the whole is blobs/sha256/….
+CREATE TABLE images (
+  id TEXT PRIMARY KEY,
+  manifest_digest TEXT,
+  os TEXT NOT NULL,
+  architecture TEXT NOT NULL,
+  variant TEXT NOT NULL DEFAULT '',
+  created_ns INTEGER NOT NULL,
+  size_bytes INTEGER NOT NULL,
+  config TEXT NOT NULL,
+  parent_id TEXT,
+  stored_ns INTEGER NOT NULL
+) WITHOUT ROWID;
+
+-- position 0 is the lowest layer
+CREATE TABLE image_layers (
+  image_id TEXT NOT NULL REFERENCES images(id) ON DELETE CASCADE,
+  position INTEGER NOT NULL,
+  layer_id INTEGER NOT NULL REFERENCES layers(id),
+  PRIMARY KEY (image_id, position)
+) WITHOUT ROWID;
+CREATE INDEX image_layers_by_layer ON image_layers(layer_id);
+
+-- name: canonical, "docker.io/library/alpine:latest" or "…@sha256:…"
+CREATE TABLE tags (
+  name TEXT PRIMARY KEY,
+  image_id TEXT NOT NULL REFERENCES images(id) ON DELETE CASCADE
+) WITHOUT ROWID;
+CREATE INDEX tags_by_image ON tags(image_id);
+
+-- layers: numbers of the lower trees, topmost first, comma-separated; they are in use as long as the row stands.
+-- wanted: created | running | stopped. record: what `inspect` shows that does not change, docker's Config, HostConfig, mounts.
+CREATE TABLE containers (
+  id TEXT PRIMARY KEY,
+  name TEXT NOT NULL UNIQUE,
+  image_id TEXT NOT NULL,
+  image_name TEXT NOT NULL,
+  layers TEXT NOT NULL,
+  command TEXT NOT NULL,
+  labels TEXT NOT NULL,
+  created_ns INTEGER NOT NULL,
+  auto_remove INTEGER NOT NULL,
+  wanted TEXT NOT NULL,
+  record TEXT NOT NULL
+) WITHOUT ROWID;
+CREATE INDEX containers_auto_remove ON containers(auto_remove) WHERE auto_remove;
+CREATE INDEX containers_by_image ON containers(image_id);
+
+-- ranges of 65,536 host ids that root's containers hold
+CREATE TABLE id_ranges (
+  start INTEGER PRIMARY KEY,
+  container_id TEXT NOT NULL UNIQUE REFERENCES containers(id) ON DELETE CASCADE
+);
+"""
+
+MIGRATIONS: dict[int, str] = {1: _V1}
