@@ -1,0 +1,99 @@
+"""The use cases: what the command line and programs ask for. One `Engine` is one open store.
+
+    Engine.containers   create, run, start, stop, exec, logs, …
+    Engine.images       import, load, list, remove, …
+    Engine.system       info, df, prune, check
+
+Parts are loaded when they are first used: a command pays only for what it needs.
+"""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from wherry.engine.containers import Containers
+    from wherry.engine.images import Images
+    from wherry.engine.system import System
+    from wherry.store import Store
+
+
+class Engine:
+    """An open store and what can be done with it.
+
+    `root` and `runroot` default to the user's own. `on_warning` gets a line for every limit or isolation that is not in
+    force. `debug` gets a line for each operation of a launch plan.
+    """
+
+    def __init__(
+        self,
+        root: str | None = None,
+        runroot: str | None = None,
+        *,
+        on_warning: Callable[[str], None] | None = None,
+        debug: Callable[[str], None] | None = None,
+    ) -> None:
+        self._root = root
+        self._runroot = runroot
+        self.warn: Callable[[str], None] = on_warning or _ignore
+        self.debug = debug
+        self._store: Store | None = None
+        self._containers: Containers | None = None
+        self._images: Images | None = None
+        self._system: System | None = None
+
+    @property
+    def store(self) -> Store:
+        """The store, opened and made when it is missing."""
+        if self._store is None:
+            from wherry.store import Store
+
+            self._store = Store(self._root, self._runroot)
+        return self._store
+
+    @property
+    def containers(self) -> Containers:
+        if self._containers is None:
+            from wherry.engine.containers import Containers
+
+            self._containers = Containers(self)
+        return self._containers
+
+    @property
+    def images(self) -> Images:
+        if self._images is None:
+            from wherry.engine.images import Images
+
+            self._images = Images(self.store)
+        return self._images
+
+    @property
+    def system(self) -> System:
+        if self._system is None:
+            from wherry.engine.system import System
+
+            self._system = System(self)
+        return self._system
+
+    def sweep(self) -> None:
+        """Finish what killed processes left in the store and the run root."""
+        from wherry.store.sweep import sweep
+
+        sweep(self.store)
+
+    def close(self) -> None:
+        """Close the database. Only programs that go on need it."""
+        if self._store is not None and self._store._db is not None:
+            self._store._db.close()
+        self._store = None
+
+    def __enter__(self) -> Engine:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self.close()
+
+
+def _ignore(_text: str) -> None:
+    return

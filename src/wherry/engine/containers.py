@@ -1,0 +1,166 @@
+"""`Engine.containers`: one method for each use case. The work is in the modules beside this one, loaded when used."""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from typing import Any
+
+    from wherry.engine import Engine
+    from wherry.engine.create import CreateResult
+    from wherry.engine.run import RunResult
+    from wherry.errors import WherryError
+    from wherry.model.container import ContainerSummary, CreateRequest, ExecRequest
+
+ATTACH_OUTPUT = frozenset(("stdout", "stderr"))
+
+
+class Containers:
+    """What can be done with containers. Names are docker's: a name, an id, or the unique beginning of one."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def create(self, request: CreateRequest) -> CreateResult:
+        from wherry.engine.create import CreateResult, create
+
+        self._engine.sweep()
+        return CreateResult(create(self._engine, request).id)
+
+    def run(
+        self,
+        request: CreateRequest,
+        *,
+        detach: bool = False,
+        attach: frozenset[str] = ATTACH_OUTPUT,
+        sig_proxy: bool = True,
+        detach_keys: str = "",
+    ) -> RunResult:
+        from wherry.engine.run import run
+
+        self._engine.sweep()
+        return run(self._engine, request, detach=detach, attach=attach, sig_proxy=sig_proxy, detach_keys=detach_keys)
+
+    def start(
+        self, name: str, *, attach: bool = False, stdin: bool = False, sig_proxy: bool = True, detach_keys: str = ""
+    ) -> int | None:
+        """Start a container; with `attach` or `stdin` return its exit code (None when detached)."""
+        from wherry.engine.run import start
+
+        self._engine.sweep()
+        return start(self._engine, name, attach=attach, stdin=stdin, sig_proxy=sig_proxy, detach_keys=detach_keys)
+
+    def attach(self, name: str, *, stdin: bool = True, sig_proxy: bool = True, detach_keys: str = "") -> int | None:
+        from wherry.engine.run import attach
+
+        return attach(self._engine, name, stdin=stdin, sig_proxy=sig_proxy, detach_keys=detach_keys)
+
+    def exec(self, name: str, request: ExecRequest) -> int | None:
+        from wherry.engine.execute import execute
+
+        return execute(self._engine, name, request)
+
+    def stop(self, name: str, *, timeout_s: int | None = None, signal: str = "") -> None:
+        from wherry.engine.lifecycle import stop
+
+        self._engine.sweep()
+        stop(self._engine, name, timeout_s=timeout_s, signal=signal)
+
+    def restart(self, name: str, *, timeout_s: int | None = None, signal: str = "") -> None:
+        from wherry.engine.lifecycle import restart
+
+        self._engine.sweep()
+        restart(self._engine, name, timeout_s=timeout_s, signal=signal)
+
+    def kill(self, name: str, signal: str = "KILL") -> None:
+        from wherry.engine.lifecycle import kill
+
+        kill(self._engine, name, signal)
+
+    def remove(self, name: str, *, force: bool = False, volumes: bool = False) -> None:
+        from wherry.engine.lifecycle import remove
+
+        self._engine.sweep()
+        remove(self._engine, name, force=force)
+
+    def start_many(self, names: list[str]) -> Iterator[tuple[str, WherryError | None]]:
+        return self._many(names, lambda name: self.start(name))
+
+    def stop_many(self, names: list[str], *, timeout_s: int | None = None, signal: str = "") -> Iterator[tuple[str, WherryError | None]]:
+        from wherry.engine.lifecycle import stop_many
+
+        self._engine.sweep()
+        return stop_many(self._engine, names, timeout_s=timeout_s, signal=signal)
+
+    def kill_many(self, names: list[str], *, signal: str = "KILL") -> Iterator[tuple[str, WherryError | None]]:
+        return self._many(names, lambda name: self.kill(name, signal))
+
+    def restart_many(self, names: list[str], *, timeout_s: int | None = None, signal: str = "") -> Iterator[tuple[str, WherryError | None]]:
+        return self._many(names, lambda name: self.restart(name, timeout_s=timeout_s, signal=signal))
+
+    def remove_many(self, names: list[str], *, force: bool = False, volumes: bool = False) -> Iterator[tuple[str, WherryError | None]]:
+        from wherry.engine.lifecycle import remove_many
+
+        self._engine.sweep()
+        return remove_many(self._engine, names, force=force)
+
+    def rename(self, name: str, new: str) -> None:
+        from wherry.engine.lifecycle import rename
+
+        rename(self._engine, name, new)
+
+    def wait(self, name: str, condition: str = "") -> int:
+        from wherry.engine.lifecycle import wait
+
+        return wait(self._engine, name, condition)
+
+    def list(
+        self, *, all: bool = False, last: int = -1, filters: dict[str, list[str]] | None = None, size: bool = False
+    ) -> list[ContainerSummary]:
+        from wherry.engine.listing import listing
+
+        self._engine.sweep()
+        return listing(self._engine, all=all, last=last, filters=filters or {}, size=size)
+
+    def inspect(self, name: str, size: bool = False) -> dict[str, Any]:
+        from wherry.engine.inspect import inspect
+
+        return inspect(self._engine, name, size=size)
+
+    def logs(
+        self,
+        name: str,
+        *,
+        follow: bool = False,
+        since_ns: int | None = None,
+        until_ns: int | None = None,
+        tail: int = -1,
+        timestamps: bool = False,
+    ) -> Iterator[tuple[str, bytes]]:
+        """Pieces of the log as (stream, bytes). `tail` -1 is all."""
+        from wherry.engine.logs import logs
+
+        return logs(self._engine, name, follow=follow, since_ns=since_ns, until_ns=until_ns, tail=tail, timestamps=timestamps)
+
+    def prune(self, filters: dict[str, list[str]] | None = None) -> tuple[list[str], int]:
+        """Remove all stopped containers; returns their ids and the bytes that came free."""
+        from wherry.engine.lifecycle import prune
+
+        self._engine.sweep()
+        return prune(self._engine, filters or {})
+
+    def cleanup(self, container_id: str) -> None:
+        """Finish the end of a `--rm` container: what its monitor calls when no client is there to do it."""
+        self._engine.sweep()
+
+    def _many(self, names: list[str], act: Callable[[str], object]) -> Iterator[tuple[str, WherryError | None]]:
+        from wherry.errors import WherryError
+
+        for name in names:
+            try:
+                act(name)
+            except WherryError as error:
+                yield name, error
+            else:
+                yield name, None

@@ -1,0 +1,102 @@
+"""Creating a container: image and wishes to a record in the store. Nothing runs yet."""
+
+from __future__ import annotations
+
+import os
+import time
+
+from wherry.engine import merge, modes
+from wherry.errors import InvalidArgument
+from wherry.kernel import process
+from wherry.model import jsontext, names
+from wherry.model.record import Record
+from wherry.store import containers, leases
+from wherry.store.containers import ContainerRow
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from wherry.engine import Engine
+    from wherry.model.container import CreateRequest
+    from wherry.store import Store
+
+
+class CreateResult(Record):
+    id: str
+    warnings: tuple[str, ...] = ()
+
+
+def create(engine: Engine, request: CreateRequest, *, wanted: str = "created", durable: bool = True) -> ContainerRow:
+    """Add a container to the store. `durable=False` is for those that nobody will be told of after a power cut.
+
+    Raises NotFound (image), Conflict (name), InvalidArgument.
+    """
+    store = engine.store
+    image = engine.images.get(request.image)
+    config = merge.merged_config(request.config, image.config)
+    config["Image"] = request.image
+    host = modes.checked(store, request.host, engine)
+    mounts = modes.checked_mounts(request.mounts, config)
+    if request.name and not names.is_valid(request.name):
+        raise InvalidArgument(f"Invalid container name ({request.name}), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed")
+    container_id = names.new_id()
+    if not config.get("Hostname"):
+        config["Hostname"] = modes.hostname(store, host, container_id)
+    words = merge.argv(config)
+    record: dict[str, Any] = {"Config": config, "HostConfig": host, "Mounts": mounts, "Path": words[0], "Args": words[1:]}
+    row = ContainerRow(
+        id=container_id,
+        name=request.name,
+        image_id=image.id,
+        image_name=request.image,
+        layers=",".join(str(n) for n in image.layers),
+        command=merge.command_text(words),
+        labels_text=jsontext.dumps(config.get("Labels") or {}),
+        created_ns=time.time_ns(),
+        auto_remove=bool(host.get("AutoRemove")),
+        wanted=wanted,
+        record_text="",
+    )
+    return _store(store, row, record, durable=durable)
+
+
+def _store(store: Store, row: ContainerRow, record: dict[str, Any], *, durable: bool) -> ContainerRow:
+    marker = _begin(store, row.id)
+    with store.db.transaction(durable=durable) as db:
+        if not row.name:
+            row = row.replace(name=_free_name(store, row.id))
+        if modes.wants_own_ids(store, record["HostConfig"]):
+            # The foreign key wants the container first; the row is completed with its range below.
+            containers.insert(db, row.replace(record_text="{}"))
+            record["IdRange"] = leases.lease(db, row.id, modes.foreign_ranges())
+            containers.set_record(db, row.id, record)
+        else:
+            containers.insert(db, row.replace(record_text=jsontext.dumps(record)))
+    os.unlink(marker)
+    return row.replace(record_text=jsontext.dumps(record))
+
+
+def _begin(store: Store, container_id: str) -> str:
+    """Make the container's folder. A marker in staging/ tells the sweep of it until its row is committed."""
+    pid = os.getpid()
+    marker = f"{store.root}/staging/create-{pid}-{process.start_time(pid)}-{os.urandom(6).hex()}"
+    os.symlink(container_id, marker)
+    folder = store.path("containers", container_id)
+    os.mkdir(folder, 0o700)
+    over = folder + "/over"
+    os.mkdir(over, 0o700)
+    os.mkdir(over + "/upper", 0o755)
+    os.mkdir(over + "/work", 0o700)
+    return marker
+
+
+def _free_name(store: Store, container_id: str) -> str:
+    """docker's way: up to six tries, from the second with a digit behind; at last the short id."""
+    for attempt in range(6):
+        name = names.random_name(attempt)
+        if not containers.name_taken(store.db, name):
+            return name
+    return container_id[:12]
+
+

@@ -1,0 +1,84 @@
+"""`exec`: another process in a running container."""
+
+from __future__ import annotations
+
+import os
+
+from wherry.engine import launch, merge
+from wherry.errors import InvalidArgument, MonitorError
+from wherry.kernel import userns
+from wherry.model import names
+from wherry.runtime import compile, launcher, spec, wire
+from wherry.runtime.attach import Session, Streams, parse_detach_keys, window_size
+from wherry.runtime.compile import ExecLaunch
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from wherry.engine import Engine
+    from wherry.model.container import ExecRequest
+
+
+def execute(engine: Engine, name: str, request: ExecRequest) -> int | None:
+    """Run a command in a container; its exit code, or None when detached. Raises Conflict (not running), LaunchError (126, 127)."""
+    store = engine.store
+    keys = parse_detach_keys(request.detach_keys)
+    row, state = launch.running(store, name)
+    if request.tty and request.stdin and not request.detach and not os.isatty(0):
+        raise InvalidArgument("cannot attach stdin to a TTY-enabled container because stdin is not a terminal")
+    record = row.record()
+    config, host = record["Config"], record["HostConfig"]
+    context = launch.spec_context(store, row, record, {})
+    base = merge.environment(config, config.get("Hostname") or "", tty=request.tty)
+    process = spec.make_process(
+        config | {"User": request.user or config.get("User") or "", "Tty": request.tty},
+        host | ({"Privileged": True} if request.privileged else {}),
+        context.replace(
+            args=tuple(request.cmd),
+            env=tuple(merge.overlaid(base, request.env)),
+            cwd=request.workdir or config.get("WorkingDir") or "/",
+        ),
+    )
+    streams = _streams(request, keys)
+    exec_id = names.new_id()
+    rows, columns = window_size(0 if request.stdin else 1) if request.tty and not request.detach else (0, 0)
+    mapping = userns.current()
+    plan = compile.exec_plan(
+        process,
+        ExecLaunch(
+            id=exec_id,
+            container_id=row.id,
+            run_folder=store.run_path(row.id),
+            record=record,
+            pid=state.pid,
+            pid_start=state.pid_start,
+            monitor_pid=state.monitor_pid,
+            own_user_namespace=userns.of_process(state.pid) != userns.of_process(os.getpid()),
+            mapping=mapping,
+            tty=request.tty,
+            stdin=request.stdin and not request.detach,
+            rows=rows,
+            columns=columns,
+            cache=store.path("cache"),
+        ),
+    )
+    if engine.debug is not None:
+        for line in plan.lines():
+            engine.debug(line)
+    pidfile = store.run_path(row.id, "exec", exec_id)
+    if request.detach:
+        launcher.start_exec(plan, None, pidfile)
+        return None
+    ours, theirs = wire.pair()
+    with Session(ours, streams, None) as session:
+        for text in launcher.start_exec(plan, theirs, pidfile).warnings:
+            engine.warn(text)
+        try:
+            outcome = session.run()
+        except MonitorError:
+            # The container ended and its processes with it: docker reports 137 then.
+            return 137
+    return 0 if outcome.detached else outcome.exit_code
+
+
+def _streams(request: ExecRequest, keys: bytes) -> Streams:
+    return Streams(stdin=0 if request.stdin else -1, stdout=1, stderr=2, tty=request.tty, sig_proxy=False, detach_keys=keys)

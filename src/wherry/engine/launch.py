@@ -1,0 +1,216 @@
+"""Starting a container that is in the store: its files, its spec, its plan, its monitor."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from wherry.engine import merge, modes
+from wherry.errors import Conflict, HostError, LaunchError, WherryError
+from wherry.kernel import cgroup, process, userns
+from wherry.runtime import compile, launcher, spec
+from wherry.runtime.compile import Launch
+from wherry.store import actual, containers, removal
+from wherry.store.locks import FolderLock
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from _socket import socket
+    from typing import Any
+
+    from wherry.engine import Engine
+    from wherry.runtime.launcher import Started
+    from wherry.store import Store
+    from wherry.store.actual import Actual
+    from wherry.store.containers import ContainerRow
+
+
+def launch(
+    engine: Engine, row: ContainerRow, attach: socket | None, *, size: tuple[int, int] = (0, 0), fresh: bool = False
+) -> Started | None:
+    """Start `row`; None when it runs already. `fresh`: it was created by this command, wanted to run from the start.
+
+    `attach` is the far end of the first client's socket. Raises LaunchError with docker's exit codes, HostError, Conflict.
+    """
+    store = engine.store
+    with FolderLock(store.path("containers", row.id), f"container: {row.name}"):
+        if not fresh:
+            state = actual.read(store, row)
+            if state.status == "paused":
+                raise Conflict("cannot start a paused container, try unpause instead")
+            if state.alive:
+                return None
+            removal.drop_run_folder(store, row.id)
+            containers.set_wanted(store.db, row.id, "running")
+            _forget_last_exit(store, row.id)
+        try:
+            return _launch(engine, row, attach, size)
+        except WherryError as error:
+            _note_failure(store, row, error, created=fresh or row.wanted == "created")
+            raise
+
+
+def _launch(engine: Engine, row: ContainerRow, attach: socket | None, size: tuple[int, int]) -> Started:
+    store = engine.store
+    record = row.record()
+    joins = joined_processes(store, record["HostConfig"])
+    _make_run_folder(store, row.id)
+    _write_files(store, row, record)
+    context = spec_context(store, row, record, joins)
+    oci = spec.make_spec(record["Config"], record["HostConfig"], modes.mount_specs(record), context)
+    plan = compile.container_plan(
+        oci,
+        Launch(
+            id=row.id,
+            run_folder=store.run_path(row.id),
+            state_folder=store.path("containers", row.id),
+            layers=tuple(store.path("layers", str(n)) for n in row.layer_numbers()),
+            record=record,
+            auto_remove=row.auto_remove,
+            cleanup=_cleanup_words(store, row.id) if row.auto_remove else (),
+            rows=size[0],
+            columns=size[1],
+            cache=store.path("cache"),
+            mapping=userns.current(),
+            root_namespace=_a_monitors_pid(store),
+        ),
+    )
+    if engine.debug is not None:
+        for line in plan.lines():
+            engine.debug(line)
+    started = launcher.start_container(plan, store.run_path(row.id), attach)
+    for text in started.warnings:
+        engine.warn(text)
+    return started
+
+
+def spec_context(store: Store, row: ContainerRow, record: dict[str, Any], joins: dict[str, tuple[int, int]]) -> spec.SpecContext:
+    """What the spec needs to know beside the container's own config."""
+    config, host = record["Config"], record["HostConfig"]
+    mapping = userns.current()
+    start = record.get("IdRange")
+    uid_map = gid_map = None
+    if start is not None:
+        uid_map = gid_map = ((0, start, 65536),)
+    elif mapping.mode != "host" and not modes.uses_host_ids(host):
+        # A child of R with the same ids: inside R they are counted from 0 again.
+        uid_map, gid_map = _identity(mapping.uids), _identity(mapping.gids)
+    hostname = config.get("Hostname") or ""
+    folder = store.path("containers", row.id)
+    return spec.SpecContext(
+        id=row.id,
+        hostname=hostname,
+        domainname=config.get("Domainname") or "",
+        args=tuple(merge.argv(config)),
+        env=tuple(merge.environment(config, hostname, tty=bool(config.get("Tty")))),
+        cwd=config.get("WorkingDir") or "/",
+        rootless=mapping.mode != "host",
+        uid_map=None if "user" in joins else uid_map,
+        gid_map=None if "user" in joins else gid_map,
+        hosts_path=folder + "/hosts",
+        hostname_path=folder + "/hostname",
+        resolv_path=folder + "/resolv.conf",
+        joins=joins,
+    )
+
+
+def _identity(triples: tuple[tuple[int, int, int], ...]) -> tuple[tuple[int, int, int], ...]:
+    return tuple((inside, inside, count) for inside, _outside, count in triples)
+
+
+def joined_processes(store: Store, host: dict[str, Any]) -> dict[str, tuple[int, int]]:
+    """Namespace → (pid, start) of the container whose one is joined; with `user` for its user namespace.
+
+    Raises Conflict when such a container is not running or two of them have different user namespaces.
+    """
+    found: dict[str, tuple[int, int]] = {}
+    owners: set[str] = set()
+    for key, kind in (("NetworkMode", "network"), ("PidMode", "pid"), ("IpcMode", "ipc")):
+        mode = host.get(key) or ""
+        if not mode.startswith("container:"):
+            continue
+        other = containers.find(store.db, mode[len("container:") :])
+        state = actual.read(store, other)
+        if not state.pid or not process.alive(state.pid, state.pid_start):
+            raise Conflict(f"cannot join the {kind} namespace of a non running container: container {other.id} is not running")
+        found[kind] = (state.pid, state.pid_start)
+        owners.add(userns.of_process(state.pid))
+        found["user"] = (state.pid, state.pid_start)
+    if len(owners) > 1:
+        raise Conflict("cannot join namespaces of containers that have different user namespaces", hint="join those of one container")
+    if owners and owners == {userns.of_process(os.getpid())}:
+        del found["user"]
+    return found
+
+
+def _make_run_folder(store: Store, container_id: str) -> None:
+    folder = store.run_path(container_id)
+    try:
+        for path in (folder, folder + "/mnt", folder + "/exec"):
+            os.mkdir(path, 0o700)
+    except FileExistsError:
+        removal.drop_run_folder(store, container_id)
+        cgroup.remove(container_id)
+        for path in (folder, folder + "/mnt", folder + "/exec"):
+            os.mkdir(path, 0o700)
+    except OSError as error:
+        raise HostError(f"cannot make {folder}: {os.strerror(error.errno or 0)}", hint="name another run root with --runroot") from error
+
+
+def _write_files(store: Store, row: ContainerRow, record: dict[str, Any]) -> None:
+    from wherry.engine import hostfiles
+
+    hostfiles.write(store, row, record)
+
+
+def _cleanup_words(store: Store, container_id: str) -> tuple[str, ...]:
+    """What the monitor executes when a `--rm` container ends and nobody is attached to remove it."""
+    package = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+    code = f"import sys; sys.path.insert(0, {package!r}); from wherry.cli.main import main; main()"
+    # With -c the words behind it are sys.argv[1:], as for the installed command.
+    return (sys.executable, "-I", "-S", "-c", code, "--root", store.root, "--runroot", store.run, "container", "cleanup", container_id)
+
+
+def _a_monitors_pid(store: Store) -> int:
+    """Some living monitor of ours (0: none): an ordinary user's next container joins its user namespace R."""
+    if userns.current().mode == "host":
+        return 0
+    for name in os.listdir(store.run_path("live")):
+        pid, _, rest = name.partition(".")
+        start = rest.partition(".")[0]
+        if pid.isdigit() and start.isdigit() and process.alive(int(pid), int(start)):
+            return int(pid)
+    return 0
+
+
+def _forget_last_exit(store: Store, container_id: str) -> None:
+    """Without an exit record a container that is wanted to run and has no monitor counts as killed."""
+    try:
+        os.unlink(store.path("containers", container_id, "exit"))
+    except FileNotFoundError:
+        return
+
+
+def _note_failure(store: Store, row: ContainerRow, error: WherryError, *, created: bool) -> None:
+    """Leave the container as docker does: created (or exited), with the error and its code in its state."""
+    code = error.exit_code if isinstance(error, LaunchError) and error.exit_code in (126, 127) else 128
+    folder = store.path("containers", row.id)
+    try:
+        actual.write_exit(folder, code=code, error=error.message)
+        containers.set_wanted(store.db, row.id, "created" if created else "stopped")
+        removal.drop_run_folder(store, row.id)
+        cgroup.remove(row.id)
+    except (OSError, WherryError):
+        # The launch's own error is the one to report; the next sweep finishes this.
+        return
+
+
+def running(store: Store, name: str) -> tuple[ContainerRow, Actual]:
+    """A container that runs, for commands that need its process. Raises Conflict."""
+    row = containers.find(store.db, name)
+    state = actual.read(store, row)
+    if state.status == "paused":
+        raise Conflict(f"Container {row.id} is paused, unpause the container before exec")
+    if state.status != "running" or not state.pid:
+        raise Conflict(f"container {row.id} is not running")
+    return row, state

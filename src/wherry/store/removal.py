@@ -1,0 +1,94 @@
+"""Removing containers from the store: rename into staging/, commit, then take the tree apart.
+
+A row whose folder is gone is a removal that was cut short between the two: whoever meets it deletes the row.
+"""
+
+from __future__ import annotations
+
+import os
+
+from wherry.store import containers, treeop
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from wherry.store import Store
+
+
+def remove_locked(store: Store, container_id: str) -> None:
+    """Remove a container that is not running and whose lock the caller holds."""
+    doomed = f"rm-{container_id}"
+    set_aside(store, container_id)
+    containers.delete(store.db, container_id)
+    drop_run_folder(store, container_id)
+    drop_trees(store, [doomed])
+
+
+def set_aside(store: Store, container_id: str) -> None:
+    """Rename a container's folder into staging/, where anybody may remove it. Nothing happens when it is gone."""
+    try:
+        os.rename(store.path("containers", container_id), store.path("staging", f"rm-{container_id}"))
+    except FileNotFoundError:
+        return
+
+
+def drop_half_made(store: Store, marker: str) -> None:
+    """A `create-…` marker in staging/ names a container whose creation was cut short: remove it unless it was committed."""
+    path = store.path("staging", marker)
+    try:
+        container_id = os.readlink(path)
+    except OSError:
+        drop_trees(store, [marker])
+        return
+    if store.db.row("SELECT 1 FROM containers WHERE id = ?", (container_id,)) is None:
+        set_aside(store, container_id)
+        drop_trees(store, [f"rm-{container_id}"])
+    os.unlink(path)
+
+
+def drop_trees(store: Store, names: list[str]) -> None:
+    """Remove entries of staging/, whatever they are; those of ordinary users by a helper inside their user namespace."""
+    paths = []
+    for name in names:
+        path = store.path("staging", name)
+        try:
+            os.unlink(path)
+        except FileNotFoundError:
+            continue
+        except OSError:
+            paths.append(path)
+    if paths:
+        treeop.remove_trees(paths)
+
+
+def drop_run_folder(store: Store, container_id: str) -> None:
+    """Remove <run>/<id>. Its entries are plain files and empty folders that wherry made."""
+    folder = store.run_path(container_id)
+    try:
+        entries = os.listdir(folder)
+    except FileNotFoundError:
+        return
+    for name in entries:
+        path = f"{folder}/{name}"
+        try:
+            os.unlink(path)
+        except FileNotFoundError:
+            continue
+        except OSError:
+            _drop_folder(path)
+    try:
+        os.rmdir(folder)
+    except OSError:
+        # Somebody starts the same container again just now.
+        return
+
+
+def _drop_folder(path: str) -> None:
+    for name in os.listdir(path):
+        try:
+            os.unlink(f"{path}/{name}")
+        except OSError:
+            continue
+    try:
+        os.rmdir(path)
+    except OSError:
+        return
