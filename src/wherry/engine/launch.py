@@ -73,6 +73,7 @@ def _launch(engine: Engine, row: ContainerRow, attach: socket | None, size: tupl
             cache=store.path("cache"),
             mapping=userns.current(),
             root_namespace=_a_monitors_pid(store),
+            joins=joins,
         ),
     )
     if engine.debug is not None:

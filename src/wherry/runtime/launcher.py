@@ -50,8 +50,8 @@ def _spawn(plan: Plan, words: list[str], attach: socket | None, first: tuple[int
     ours, theirs = wire.pair()
     sources = [*first, theirs.fileno(), *([attach.fileno()] if attach else [])]
     # Targets lie above all sources, so that no dup2 overwrites a descriptor that another one still needs.
-    target = max(sources) + 1
-    actions = []
+    target = max([*sources, *plan.inherited]) + 1
+    actions = [(os.POSIX_SPAWN_DUP2, fd, fd) for fd in plan.inherited]  # onto itself: no longer close-on-exec
     numbers = []
     for source in sources:
         actions.append((os.POSIX_SPAWN_DUP2, source, target))
@@ -68,6 +68,9 @@ def _spawn(plan: Plan, words: list[str], attach: socket | None, first: tuple[int
         raise LaunchError(f"cannot execute {program}: {os.strerror(error.errno or 0)}", errno=error.errno or 0) from error
     finally:
         theirs.close()
+        for fd in plan.inherited:
+            os.close(fd)
+        plan.inherited.clear()
         if attach:
             attach.close()
     try:

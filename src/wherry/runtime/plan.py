@@ -22,9 +22,14 @@ class Plan:
 
     def __init__(self) -> None:
         self.steps: list[tuple[str, tuple[Field, ...]]] = []
+        # Descriptors that the launcher gets beside the plan, by the numbers that the plan names; closed after the start.
+        self.inherited: list[int] = []
 
     def add(self, name: str, *fields: Field) -> None:
         self.steps.append((name, fields))
+
+    def inherit(self, fd: int) -> None:
+        self.inherited.append(fd)
 
     def encode(self) -> bytes:
         """The plan in its wire format. Raises InvalidArgument for text with a NUL or a plan that is too large."""
