@@ -1,0 +1,43 @@
+# Everything that is done to a checkout. `make demo` and `make test` are the two that a newcomer needs.
+VENV := .venv
+PYTHON := $(VENV)/bin/python
+SOAK ?= 200
+FUZZ_SECONDS ?= 60
+
+.PHONY: help demo native test lint bench soak fuzz wheel clean
+help:
+	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST)
+
+demo: ## install into .venv, make an image, run a container
+	@tools/demo
+
+native: ## build the native program
+	@$(MAKE) -s -C native
+
+test: $(VENV)/.tests native ## install what the tests need, run them all
+	@tools/test-packages
+	@$(PYTHON) -m pytest $(PYTEST)
+
+lint: $(VENV)/.tests native ## ruff, mypy, the direction of imports, the C compiler's warnings
+	@$(PYTHON) -m pytest -q tests/lint
+
+bench: $(VENV)/.tests native ## measure against podman and docker, side by side
+	@$(PYTHON) bench/run.py $(BENCH)
+
+soak: $(VENV)/.tests native ## the crash and stress tests at full length
+	@WHERRY_SOAK=$(SOAK) $(PYTHON) -m pytest tests/crash $(PYTEST)
+
+fuzz: ## fuzz the plan decoder and the unpacker, FUZZ_SECONDS each
+	@tools/fuzz $(FUZZ_SECONDS)
+
+wheel: ## dist/wherry-….whl and the source archive
+	@mkdir -p dist && tools/make-venv $(VENV) && $(PYTHON) -c 'import sys; sys.path.insert(0, "_build"); import wherry_build as b; print(b.build_wheel("dist")); print(b.build_sdist("dist"))'
+
+clean: ## remove what was built
+	@rm -rf $(VENV) dist build .pytest_cache .mypy_cache .ruff_cache src/wherry/_bin native/build
+
+$(VENV)/.tests: pyproject.toml tools/make-venv
+	@tools/test-packages
+	@tools/make-venv $(VENV)
+	@$(PYTHON) tools/test-requirements.py
+	@touch $@
