@@ -1,0 +1,82 @@
+"""`Engine.system`: what the store holds, what this host offers, tidying and checking."""
+
+from __future__ import annotations
+
+import os
+
+from wherry.errors import NotFound
+from wherry.version import VERSION
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from wherry.engine import Engine
+    from wherry.store.check import Finding
+
+
+class System:
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def version(self) -> dict[str, Any]:
+        """docker's `version` document. There is one program, so client and server are the same; it opens no store."""
+        import sys
+
+        kernel = os.uname()
+        client = {
+            "Platform": {"Name": "wherry"},
+            "Version": VERSION,
+            "ApiVersion": "1.47",
+            "DefaultAPIVersion": "1.47",
+            "PythonVersion": ".".join(str(n) for n in sys.version_info[:3]),
+            "Os": "linux",
+            "Arch": _architecture(kernel.machine),
+            "KernelVersion": kernel.release,
+        }
+        return {"Client": client, "Server": {**client, "Components": [{"Name": "Engine", "Version": VERSION}]}}
+
+    def info(self) -> dict[str, Any]:
+        """docker's `info` keys, and under "Wherry" what this host allows and where each setting comes from."""
+        from wherry.engine.hostinfo import info
+
+        return info(self._engine)
+
+    def df(self, verbose: bool = False) -> dict[str, Any]:
+        """{"Images": …, "Containers": …, "LocalVolumes": …, "BuildCache": …}: counts, bytes and what can be had back."""
+        from wherry.engine.diskuse import df
+
+        return df(self._engine, verbose=verbose)
+
+    def prune(self, *, all: bool = False, volumes: bool = False, filters: dict[str, list[str]] | None = None) -> dict[str, Any]:
+        """Remove stopped containers and images that nothing uses (`all`: also tagged ones)."""
+        ids, container_bytes = self._engine.containers.prune(filters)
+        images, image_bytes = self._engine.images.prune(all=all, filters=filters or {})
+        return {"ContainersDeleted": ids, "ImagesDeleted": images, "SpaceReclaimed": container_bytes + image_bytes}
+
+    def check(self, repair: bool = False) -> list[Finding]:
+        """What is wrong with the store; with `repair` it is mended."""
+        from wherry.store.check import check
+
+        self._engine.sweep()
+        return check(self._engine.store, repair=repair)
+
+    def inspect_any(self, name: str, type: str = "", size: bool = False) -> dict[str, Any]:
+        """The first of container and image that has this name. Raises NotFound."""
+        if type in ("", "container"):
+            try:
+                return self._engine.containers.inspect(name, size)
+            except NotFound:
+                if type:
+                    raise
+        if type in ("", "image"):
+            try:
+                return self._engine.images.inspect(name)
+            except NotFound:
+                if type:
+                    raise
+        raise NotFound(f"no such object: {name}")
+
+
+def _architecture(machine: str) -> str:
+    return {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm", "i686": "386"}.get(machine, machine)
