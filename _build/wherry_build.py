@@ -88,7 +88,9 @@ def _native() -> Path:
     try:
         done = subprocess.run(["make", "-C", str(ROOT / "native")], env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     except FileNotFoundError:
-        raise SystemExit("wherry needs make and a C compiler to be built from source (Debian: apt-get install make gcc libc6-dev, better with musl-tools)") from None
+        raise SystemExit(
+            "wherry needs make and a C compiler to be built from source (Debian: apt-get install make gcc libc6-dev, better with musl-tools)"
+        ) from None
     if done.returncode:
         raise SystemExit(f"building wherry's native program failed:\n{done.stdout}")
     return ROOT / "src" / NATIVE

@@ -44,7 +44,9 @@ def find_busybox(scratch: str) -> Path:
     done = subprocess.run(["apt-get", "download", "-q", "busybox-static"], cwd=scratch, capture_output=True, text=True)
     packages = list(Path(scratch).glob("busybox-static_*.deb"))
     if done.returncode or not packages:
-        raise SystemExit(f"no static busybox here, and fetching the package failed: {done.stderr.strip()}\ntry: apt-get update && apt-get install busybox-static")
+        raise SystemExit(
+            f"no static busybox here, and fetching the package failed: {done.stderr.strip()}\ntry: apt-get update && apt-get install busybox-static"
+        )
     subprocess.run(["dpkg-deb", "-x", str(packages[0]), f"{scratch}/x"], check=True)
     return next(p for p in (Path(scratch, "x/bin/busybox"), Path(scratch, "x/usr/bin/busybox")) if p.exists())
 

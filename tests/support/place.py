@@ -1,0 +1,17 @@
+"""Where things lie: the checkout, the data beside it, a folder that every user can reach."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+CHECKOUT = Path(__file__).resolve().parent.parent.parent
+# the reference data is never part of the project; it lies beside the checkout where there is any
+SHARED = Path(os.environ.get("WHERRY_SHARED") or CHECKOUT.parent / "shared")
+ALPINE = SHARED / "data" / "images"
+SOAK = int(os.environ.get("WHERRY_SOAK") or 0)
+
+
+def rounds(few: int) -> int:
+    """How often a random test is repeated: `few` in CI, WHERRY_SOAK times in a soak."""
+    return SOAK or few
