@@ -86,7 +86,9 @@ def _native() -> Path:
     """Build the native program with `make -C native` and return the path of it."""
     environment = {k: v for k, v in os.environ.items() if k not in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS")}
     try:
-        done = subprocess.run(["make", "-C", str(ROOT / "native")], env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        done = subprocess.run(
+            ["make", "-C", str(ROOT / "native")], env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
     except FileNotFoundError:
         raise SystemExit(
             "wherry needs make and a C compiler to be built from source (Debian: apt-get install make gcc libc6-dev, better with musl-tools)"
@@ -109,7 +111,9 @@ def _platform(binary: Path) -> str:
         f.seek(offset)
         headers = f.read(size * count)
     static = all(int.from_bytes(headers[i * size : i * size + 4], order) != 3 for i in range(count))  # no PT_INTERP
-    arch = {3: "i686", 21: "ppc64le", 22: "s390x", 40: "armv7l", 62: "x86_64", 183: "aarch64", 243: "riscv64"}.get(machine, os.uname().machine)
+    arch = {3: "i686", 21: "ppc64le", 22: "s390x", 40: "armv7l", 62: "x86_64", 183: "aarch64", 243: "riscv64"}.get(
+        machine, os.uname().machine
+    )
     if not static or arch not in ("x86_64", "aarch64", "i686", "ppc64le", "s390x", "armv7l"):
         return f"linux_{arch}"
     return f"manylinux_2_17_{arch}.musllinux_1_1_{arch}"
@@ -127,7 +131,9 @@ def _write_wheel(directory: str, platform: str, files: dict[str, Path], texts: d
     contents.append((f"{stem}.data/scripts/wherry", SCRIPT, 0o755))
     contents.append((f"{stem}.dist-info/METADATA", _metadata(), 0o644))
     contents.append((f"{stem}.dist-info/licenses/LICENSE", (ROOT / "LICENSE").read_bytes(), 0o644))
-    contents.append((f"{stem}.dist-info/WHEEL", f"Wheel-Version: 1.0\nGenerator: wherry_build\nRoot-Is-Purelib: false\n{tags}".encode(), 0o644))
+    contents.append(
+        (f"{stem}.dist-info/WHEEL", f"Wheel-Version: 1.0\nGenerator: wherry_build\nRoot-Is-Purelib: false\n{tags}".encode(), 0o644)
+    )
     record = "".join(f"{name},sha256={_digest(data)},{len(data)}\n" for name, data, _ in contents)
     contents.append((f"{stem}.dist-info/RECORD", f"{record}{stem}.dist-info/RECORD,,\n".encode(), 0o644))
     file_name = f"{stem}-{tag}.whl"

@@ -22,7 +22,16 @@ import wherry_build  # noqa: E402
 def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         wheel = Path(folder, wherry_build.build_wheel(folder))
-        pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "install", "-q", "--force-reinstall", "--root-user-action=ignore"]
+        pip = [
+            sys.executable,
+            "-m",
+            "pip",
+            "--disable-pip-version-check",
+            "install",
+            "-q",
+            "--force-reinstall",
+            "--root-user-action=ignore",
+        ]
         for words in ([*pip, str(wheel)], [*pip, "--no-deps", str(wheel)]):
             done = subprocess.run(words, capture_output=True, text=True)
             if done.returncode == 0:

@@ -15,7 +15,8 @@ BIN = Path(sys.executable).parent
 
 
 def run(*words: str | Path) -> None:
-    done = subprocess.run([str(w) for w in words], cwd=CHECKOUT, capture_output=True, text=True)
+    env = {**os.environ, "PYTHONPATH": str(CHECKOUT / "src"), "NO_COLOR": "1"}
+    done = subprocess.run([str(w) for w in words], cwd=CHECKOUT, env=env, capture_output=True, text=True)
     assert done.returncode == 0, f"\n{done.stdout[-6000:]}{done.stderr[-3000:]}"
 
 
@@ -44,7 +45,14 @@ def test_imports_point_down() -> None:
 
 def test_every_text_file_ends_with_a_newline_and_names_no_place_of_a_machine() -> None:
     """What must not stand in the project: folders of the machine it is made on, hosts of package registries, secrets."""
-    forbidden = ["/" + "work/main", "/" + "root/.pyenv", "pypi" + ".org", "files.python" + "hosted", "deb.debian" + ".org", "BEGIN " + "PRIVATE KEY"]
+    forbidden = [
+        "/" + "work/main",
+        "/" + "root/.pyenv",
+        "pypi" + ".org",
+        "files.python" + "hosted",
+        "deb.debian" + ".org",
+        "BEGIN " + "PRIVATE KEY",
+    ]
     files = subprocess.run(["git", "ls-files", "-z"], cwd=CHECKOUT, capture_output=True, text=True)
     names = files.stdout.split("\0") if files.returncode == 0 else [str(p.relative_to(CHECKOUT)) for p in CHECKOUT.rglob("*.py")]
     bad = []

@@ -66,7 +66,9 @@ class Wherry:
     def ok(self, *args: str | Path, **options: Any) -> str:
         """The standard output of a command that must succeed and say nothing on standard error, blanks at the ends cut."""
         done = self(*args, **options)
-        assert done.returncode == 0, f"{self.label}: wherry {' '.join(map(str, args))}: exit {done.returncode}\n{done.stdout}\n{done.stderr}"
+        assert done.returncode == 0, (
+            f"{self.label}: wherry {' '.join(map(str, args))}: exit {done.returncode}\n{done.stdout}\n{done.stderr}"
+        )
         return str(done.stdout).strip()
 
     def popen(self, *args: str | Path, **options: Any) -> subprocess.Popen[Any]:

@@ -51,7 +51,9 @@ def make(name: str, home: Path, *, subids: bool) -> User:
         raise RuntimeError(f"useradd {name}: {done.stderr}")
     if subids and subordinate(name) is None:
         first = _free_range()
-        subprocess.run(["usermod", "--add-subuids", f"{first}-{first + 65535}", "--add-subgids", f"{first}-{first + 65535}", name], check=True)
+        subprocess.run(
+            ["usermod", "--add-subuids", f"{first}-{first + 65535}", "--add-subgids", f"{first}-{first + 65535}", name], check=True
+        )
     if not subids:
         for which in ("/etc/subuid", "/etc/subgid"):
             if os.path.exists(which):
