@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 from wherry.kernel import cgroup, lsm, native, process, userns
+from wherry.model import config
 from wherry.store import actual, containers
 from wherry.version import VERSION
 
@@ -47,8 +48,8 @@ def info(engine: Engine) -> dict[str, Any]:
         "SecurityOptions": _security(mapping.mode),
         "Rootless": mapping.mode != "host",
         "Wherry": {
-            "Root": _origin(store.root, "WHERRY_ROOT", "--root"),
-            "RunRoot": _origin(store.run, "WHERRY_RUNROOT", "--runroot"),
+            "Settings": {key: {"Value": s.value, "Origin": s.origin} for key, s in config.settings().items()},
+            "RunRoot": store.run,
             "UserNamespace": {
                 "Mode": mapping.mode,
                 "UidMap": [list(t) for t in mapping.uids],
@@ -56,7 +57,6 @@ def info(engine: Engine) -> dict[str, Any]:
                 "Helpers": list(mapping.helpers),
                 "Meaning": _MEANING.get(mapping.mode, ""),
             },
-            "LogDefaults": {"max-size": "10m", "max-file": "3"},
         },
     }
 
@@ -66,11 +66,6 @@ _MEANING = {
     "newuidmap": "an ordinary user with subordinate ids: a container's root is the user, its other ids are subordinate ones",
     "single": "an ordinary user without subordinate ids: one id; changes of owner succeed without effect",
 }
-
-
-def _origin(value: str, variable: str, flag: str) -> dict[str, str]:
-    named = os.environ.get(variable)
-    return {"Value": value, "Origin": variable if named and os.path.abspath(named) == value else f"default or {flag}"}
 
 
 def _security(mode: str) -> list[str]:

@@ -6,6 +6,7 @@ import os
 
 from wherry.errors import Conflict, InvalidArgument, Unsupported
 from wherry.kernel import userns
+from wherry.model import config
 from wherry.model.mounts import MountSpec
 from wherry.store import containers
 
@@ -16,8 +17,6 @@ if TYPE_CHECKING:
     from wherry.engine import Engine
     from wherry.store import Store
 
-# docker leaves json-file logs unbounded; ours rotate, as users keep asking for (moby#40207).
-DEFAULT_LOG = {"max-size": "10m", "max-file": "3"}
 _JOINING = ("NetworkMode", "PidMode", "IpcMode", "UTSMode")
 
 
@@ -80,7 +79,11 @@ def _log(host: dict[str, Any]) -> None:
     for name in options:
         if name not in ("max-size", "max-file"):
             raise InvalidArgument(f"unknown log opt '{name}' for {driver} log driver")
-    host["LogConfig"] = {"Type": driver, "Config": (DEFAULT_LOG | options) if driver == "json-file" else options}
+    if driver == "json-file":
+        # docker leaves its logs unbounded; ours rotate, as users keep asking for (moby#40207).
+        settings = config.settings()
+        options = {"max-size": settings["log_max_size"].value, "max-file": str(settings["log_max_file"].value)} | options
+    host["LogConfig"] = {"Type": driver, "Config": options}
 
 
 def hostname(store: Store, host: dict[str, Any], container_id: str) -> str:

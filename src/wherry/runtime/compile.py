@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 
 from wherry.kernel import cgroup
-from wherry.model import caps, signals, sizes
+from wherry.model import caps, config, signals, sizes
 from wherry.model.record import Record
 from wherry.runtime import seccomp
 from wherry.runtime.plan import Plan
@@ -267,7 +267,7 @@ def _mount_sources(slots: _Slots, oci: dict[str, Any]) -> list[tuple[dict[str, A
         slot = slots.source(
             mount["source"],
             flags,
-            idmap=SOURCE_IDMAP_OR_PLAIN,
+            idmap=0 if config.value("plain_binds") else SOURCE_IDMAP_OR_PLAIN,
             attributes=_attributes(options),
             propagation=propagation,
             deep="rro" in options,

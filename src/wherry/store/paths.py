@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 
 from wherry.errors import HostError
+from wherry.model import config
 
 
 def default_root(uid: int) -> str:
     """/var/lib/wherry for root, $XDG_DATA_HOME/wherry or ~/.local/share/wherry for anybody else."""
-    named = os.environ.get("WHERRY_ROOT")
+    named = config.value("root")
     if named:
-        return named
+        return str(named)
     if uid == 0:
         return "/var/lib/wherry"
     data = os.environ.get("XDG_DATA_HOME", "")
@@ -39,9 +40,9 @@ def default_run(uid: int) -> str:
 
     /run/wherry for root; else $XDG_RUNTIME_DIR/wherry, else below /run/user/<uid> if that is ours, else /tmp/wherry-<uid>.
     """
-    named = os.environ.get("WHERRY_RUNROOT")
+    named = config.value("runroot")
     if named:
-        return named
+        return str(named)
     if uid == 0:
         return "/run/wherry"
     for folder in (os.environ.get("XDG_RUNTIME_DIR", ""), f"/run/user/{uid}"):
