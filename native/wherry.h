@@ -1,0 +1,135 @@
+/* The launcher and monitor of containers: shared declarations. The plan's format is in docs/internals/plan.md. */
+#ifndef WHERRY_H
+#define WHERRY_H
+#define _GNU_SOURCE
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#define NATIVE_VERSION "0.1.0"
+#define PROTOCOL 1
+#define PLAN_MAX (16u << 20)
+#define SLOTS 256
+#define RECORD_MAX (64 * 1024)
+#define HEADER 8
+
+enum opcode {
+#define OP(code, name, fields, phase) OP_##name = code,
+#include "ops.def"
+#undef OP
+};
+
+/* one decoded field */
+struct field {
+    int64_t i;
+    const char *s; /* NUL-terminated copy for 's'; raw bytes for 'b' */
+    uint32_t len;  /* bytes of s or b; count of S or I */
+    const uint8_t *raw; /* first element of S or I */
+};
+#define FIELDS 8
+struct op {
+    int code, index;
+    const char *name;
+    struct field f[FIELDS];
+};
+struct plan {
+    uint8_t *data; /* the file with 8 bytes of slack; strings are terminated in place */
+    size_t size;
+};
+struct cursor {
+    const struct plan *plan;
+    size_t at;
+    int index;
+};
+
+/* plan.c */
+int plan_read(int fd, struct plan *out, char *why, size_t why_size);
+void plan_free(struct plan *p);
+void plan_rewind(const struct plan *p, struct cursor *c);
+int plan_next(struct cursor *c, struct op *out); /* 1 while there are operations */
+int plan_find(const struct plan *p, int code, struct op *out);
+const char *list_next(const struct field *list, const uint8_t **at, uint32_t *left);
+int64_t list_int(const struct field *list, uint32_t n);
+
+/* util.c */
+void *zero(void *p, size_t n);
+size_t text_append(char *to, size_t size, size_t at, const char *s);
+size_t text_number(char *to, size_t size, size_t at, int64_t n);
+int parse_number(const char *s, int64_t *out);
+int write_all(int fd, const void *data, size_t n);
+int write_file_at(int dir, const char *path, const char *text);
+int64_t start_time(pid_t pid);
+void now_text(char *to, size_t size); /* RFC 3339 with nanoseconds, UTC */
+int64_t now_ms(void);
+void put32(uint8_t *to, uint32_t v);
+void put64(uint8_t *to, int64_t v);
+uint32_t get32(const uint8_t *p);
+int64_t get64(const uint8_t *p);
+int send_record(int fd, int type, uint32_t tag, const void *payload, size_t n, int flags);
+int send_fd(int sock, int fd);
+int recv_fd(int sock);
+int close_from(int first, const int *keep, int keeps);
+int copy_text(char *to, size_t size, const char *from);
+
+/* calls that older headers lack */
+int sys_pidfd_open(pid_t pid);
+int sys_pidfd_send_signal(int fd, int sig);
+int sys_open_tree(int dir, const char *path, unsigned flags);
+int sys_move_mount(int from, const char *fp, int to, const char *tp, unsigned flags);
+struct mount_attr_ { uint64_t set, clr, propagation, userns_fd; };
+int sys_mount_setattr(int dir, const char *path, unsigned flags, const struct mount_attr_ *attr);
+int sys_fsopen(const char *fs, unsigned flags);
+int sys_fsconfig(int fd, unsigned cmd, const char *key, const void *value, int aux);
+int sys_fsmount(int fd, unsigned flags, unsigned attrs);
+int sys_close_range(unsigned first, unsigned last, unsigned flags);
+int sys_openat2(int dir, const char *path, uint64_t flags, uint64_t mode, uint64_t resolve);
+pid_t sys_clone3_into(uint64_t flags, int cgroup_fd, int *pidfd);
+
+/* failure of an operation: where, why, about what. Written to the status socket by fail(). */
+struct report {
+    int fd; /* -1: nobody listens */
+    int op;
+};
+void report_failed(int fd, int op, int err, const char *detail) ;
+void report_warning(int fd, const char *text);
+_Noreturn void fail(const struct report *r, int err, const char *detail);
+
+/* userns.c */
+int userns_enter_root(const struct op *op, const struct report *r);
+int userns_make(const struct plan *plan, const struct report *r); /* fd of the container's user namespace, -1 none */
+
+/* launch.c */
+struct launched {
+    pid_t init;
+    int64_t init_start;
+    int init_pidfd;
+    int stdio[3]; /* our ends; with a terminal [1] is the master and the others are -1 */
+    int error; /* errno of a failed start, and what it was about */
+    char detail[512];
+    char plain[2048]; /* lines for the state file: sources that could not be id-mapped */
+    size_t plain_size;
+};
+int launch(const struct plan *plan, int status, int tty, int open_stdin, int is_exec, struct launched *out);
+
+/* rootfs.c */
+struct slots { int fd[SLOTS]; };
+void sources_open(const struct plan *plan, struct slots *slots, int userns, const struct report *r);
+void rootfs_build(const struct plan *plan, struct slots *slots, const char *scratch, int pty_sock, const struct report *r);
+int open_in_root(int root, const char *path, uint64_t flags);
+
+/* process.c */
+_Noreturn void process_become(const struct plan *plan, int ready, int pdeath_parent_sock, struct report *r);
+
+/* pty.c */
+int pty_open(int devpts_ptmx, int *slave);
+
+/* log.c */
+struct log_state;
+
+int cmd_run(int argc, char **argv);
+int cmd_exec(int argc, char **argv);
+int cmd_enter(int argc, char **argv);
+int cmd_unpack(int argc, char **argv);
+int cmd_rmtree(int argc, char **argv);
+int cmd_pack(int argc, char **argv);
+#endif

@@ -1,0 +1,19 @@
+"""Security modules of the host."""
+
+from __future__ import annotations
+
+
+def apparmor_enabled() -> bool:
+    return _first("/sys/module/apparmor/parameters/enabled") == "Y"
+
+
+def selinux_enforcing() -> bool:
+    return _first("/sys/fs/selinux/enforce") == "1"
+
+
+def _first(path: str) -> str:
+    try:
+        with open(path, encoding="ascii") as file:
+            return file.read(64).strip()
+    except OSError:
+        return ""

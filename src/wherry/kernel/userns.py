@@ -1,0 +1,134 @@
+"""User namespaces: which ids this user's containers can have, and how to come into the user's own namespace R.
+
+R maps 0 to the user and 1… to his subordinate ids; every container of his has a child of it. For root R is the host.
+"""
+
+from __future__ import annotations
+
+import os
+
+from wherry.errors import HostError
+from wherry.kernel import native, subids
+from wherry.model.record import Record
+
+# Set in R for what the native program starts there: "you are root of R, do not make another".
+MARK = "WHERRY_IN_R"
+_PLACES = ("/usr/bin", "/usr/local/bin", "/bin", "/usr/sbin", "/sbin")
+
+
+class RootMapping(Record):
+    """R of this process's user. `mode`: "host" (root, or inside R already), "newuidmap" (subordinate ids), "single" (one id).
+
+    Triples are (inside, outside, count). `helpers` are the paths of newuidmap and newgidmap.
+    """
+
+    mode: str
+    uids: tuple[tuple[int, int, int], ...] = ()
+    gids: tuple[tuple[int, int, int], ...] = ()
+    helpers: tuple[str, ...] = ()
+
+
+_cached: RootMapping | None = None
+
+
+def current() -> RootMapping:
+    """The mapping for the user that runs us; looked up once."""
+    global _cached
+    if _cached is None:
+        _cached = _look_up()
+    return _cached
+
+
+def _look_up() -> RootMapping:
+    uid, gid = os.geteuid(), os.getegid()
+    if uid == 0:
+        return RootMapping("host")
+    name = user_name(uid)
+    uids = subids.of_user("/etc/subuid", uid, name)
+    gids = subids.of_user("/etc/subgid", uid, name)
+    helpers = tuple(_helper(program) for program in ("newuidmap", "newgidmap"))
+    if os.environ.get("WHERRY_SINGLE_ID") != "1" and uids and gids and all(helpers):
+        return RootMapping("newuidmap", _with_own(uid, uids), _with_own(gid, gids), helpers)
+    return RootMapping("single", ((0, uid, 1),), ((0, gid, 1),))
+
+
+def user_name(uid: int) -> str:
+    """The login name of a user, "" if it has none."""
+    import pwd
+
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return ""
+
+
+def _with_own(own: int, ranges: tuple[tuple[int, int], ...]) -> tuple[tuple[int, int, int], ...]:
+    triples = [(0, own, 1)]
+    inside = 1
+    for start, count in ranges:
+        triples.append((inside, start, count))
+        inside += count
+    return tuple(triples)
+
+
+def _helper(program: str) -> str:
+    """Path of a set-uid (or file-capability) helper; "" when it is not installed."""
+    for folder in [*os.environ.get("PATH", "").split(":"), *_PLACES]:
+        path = f"{folder}/{program}"
+        if folder.startswith("/") and os.access(path, os.X_OK):
+            return path
+    return ""
+
+
+def enter_command() -> tuple[tuple[str, ...], dict[str, str]]:
+    """Words to put before a command, and its environment, so that it runs as root of R; no words for root.
+
+    Raises HostError where the native program is missing.
+    """
+    mapping = current()
+    environment = {"PATH": os.environ.get("PATH", os.defpath)}
+    if mapping.mode == "host":
+        return (), environment
+    environment["WHERRY_UIDMAP"] = ",".join(f"{a} {b} {c}" for a, b, c in mapping.uids)
+    environment["WHERRY_GIDMAP"] = ",".join(f"{a} {b} {c}" for a, b, c in mapping.gids)
+    if mapping.mode == "newuidmap":
+        environment["WHERRY_NEWUIDMAP"], environment["WHERRY_NEWGIDMAP"] = mapping.helpers
+    return (native.path(), "enter", "-1", "-", "--"), environment
+
+
+def of_process(pid: int) -> str:
+    """The identity of a process's user namespace, as the kernel writes it: "user:[4026531837]"."""
+    try:
+        return os.readlink(f"/proc/{pid}/ns/user")
+    except OSError:
+        return ""
+
+
+def obstacle() -> HostError | None:
+    """Why this host lets an ordinary user make no user namespace, with the remedy; None when nothing speaks against it."""
+    if _number("/proc/sys/user/max_user_namespaces") == 0:
+        return HostError("user namespaces are switched off (user.max_user_namespaces=0)", hint="as root: sysctl -w user.max_user_namespaces=15000")
+    if os.geteuid() == 0:
+        return None
+    if _number("/proc/sys/kernel/unprivileged_userns_clone") == 0:
+        return HostError(
+            "user namespaces are forbidden to ordinary users (kernel.unprivileged_userns_clone=0)",
+            hint="as root: sysctl -w kernel.unprivileged_userns_clone=1",
+        )
+    if _number("/proc/sys/kernel/apparmor_restrict_unprivileged_userns") == 1:
+        program = native.path()
+        return HostError(
+            "AppArmor forbids user namespaces to unconfined programs (kernel.apparmor_restrict_unprivileged_userns=1)",
+            hint="as root, either: sysctl -w kernel.apparmor_restrict_unprivileged_userns=0; or give the native program a profile: "
+            f"printf 'abi <abi/4.0>,\\nprofile wherry {program} flags=(unconfined) {{ userns, }}\\n' > /etc/apparmor.d/wherry "
+            "&& apparmor_parser -r /etc/apparmor.d/wherry",
+        )
+    return None
+
+
+def _number(path: str) -> int | None:
+    try:
+        with open(path, encoding="ascii") as file:
+            return int(file.read())
+    except (OSError, ValueError):
+        return None
