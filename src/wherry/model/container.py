@@ -1,0 +1,62 @@
+"""What callers ask of containers, and what listings answer."""
+
+from __future__ import annotations
+
+from wherry.model.record import Record
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from wherry.model.mounts import MountSpec
+
+
+class CreateRequest(Record):
+    """A container to create. `config` and `host` have the shape of docker's API (Config, HostConfig).
+
+    An entry of Config.Env without "=" takes the image's variable away; Entrypoint [""] takes its entrypoint away.
+    """
+
+    image: str
+    config: dict[str, Any]
+    host: dict[str, Any]
+    name: str = ""
+    mounts: tuple[MountSpec, ...] = ()
+    pull: str = "missing"
+    platform: str = ""
+    cidfile: str = ""
+    quiet: bool = False
+
+
+class ExecRequest(Record):
+    """A process to run in a container."""
+
+    cmd: tuple[str, ...]
+    tty: bool = False
+    stdin: bool = False
+    detach: bool = False
+    env: tuple[str, ...] = ()
+    user: str = ""
+    workdir: str = ""
+    privileged: bool = False
+    detach_keys: str = ""
+
+
+class ContainerSummary(Record):
+    """A line of `ps`. Sizes in bytes, -1 when not asked for; `created_ns` since the epoch."""
+
+    id: str
+    names: tuple[str, ...]
+    image: str
+    image_id: str
+    command: str
+    created_ns: int
+    status_text: str
+    state: str
+    ports_text: str
+    size_rw: int
+    size_rootfs: int
+    labels: dict[str, str]
+    mounts: tuple[str, ...]
+    networks: tuple[str, ...]
+    local_volumes: int
