@@ -1,0 +1,149 @@
+"""Nothing of the caller leaks in, whoever the caller is: a shell with odd settings, nohup, cron, ssh without a terminal."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+
+import pytest
+
+from support.engine import Wherry
+
+
+def test_umask(w: Wherry) -> None:
+    for mask in (0o077, 0o000, 0o777):
+        out = w.ok("run", "--rm", "busybox", "sh", "-c", "umask; touch /x; stat -c %a /x", preexec_fn=lambda m=mask: os.umask(m))
+        assert out.split() == ["0022", "644"]
+
+
+def test_umask_of_the_caller_spares_the_store(w: Wherry) -> None:
+    ident = w.ok("run", "-d", "--name", "x", "busybox", "sleep", "100", preexec_fn=lambda: os.umask(0o000))
+    for path in (w.root, w.runroot, w.root / "containers" / ident):
+        assert not path.stat().st_mode & 0o002, path
+
+
+def test_ignored_and_blocked_signals(w: Wherry) -> None:
+    def odd() -> None:
+        for number in (signal.SIGPIPE, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP, signal.SIGCHLD, signal.SIGTERM):
+            signal.signal(number, signal.SIG_IGN)
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1, signal.SIGTERM, signal.SIGCHLD})
+
+    out = w.ok("run", "--rm", "busybox", "grep", "-E", "Sig(Ign|Blk)", "/proc/self/status", preexec_fn=odd)
+    assert [line.split()[1] for line in out.splitlines()] == ["0" * 16, "0" * 16]
+    w.ok("run", "-d", "--name", "x", "busybox", "sleep", "100", preexec_fn=odd)
+    assert w.ok("exec", "x", "grep", "-E", "Sig(Ign|Blk)", "/proc/self/status", preexec_fn=odd).split()[1::2] == ["0" * 16] * 2
+    w.ok("stop", "-t", "1", "x")
+
+
+def test_descriptors(w: Wherry) -> None:
+    folder = w.folder("fd")
+    fds = [os.open(folder, os.O_RDONLY) for _ in range(5)]
+    try:
+        out = w.ok("run", "--rm", "busybox", "ls", "/proc/self/fd", pass_fds=fds)
+        assert set(out.split()) <= {"0", "1", "2", "3"}  # 3 is the folder that ls reads
+        w.ok("run", "-d", "--name", "x", "busybox", "sleep", "100", pass_fds=fds)
+        assert str(folder) not in w.ok("exec", "x", "ls", "-l", "/proc/1/fd")
+        assert set(w.ok("exec", "x", "ls", "/proc/self/fd", pass_fds=fds).split()) <= {"0", "1", "2", "3"}
+    finally:
+        for fd in fds:
+            os.close(fd)
+
+
+def test_monitor_holds_nothing_of_the_caller(w: Wherry) -> None:
+    """A pipe that the caller waits on ends when the command ends, not when the container does."""
+    done = w.host("sh", "-c", " ".join(w.words("run", "-d", "busybox", "sleep", "100")) + " | cat")
+    assert len(done.stdout.strip()) == 64
+
+
+def test_working_directory_that_is_gone(w: Wherry) -> None:
+    folder = w.folder("gone")
+    script = f"cd {folder} && rmdir {folder} && exec {' '.join(w.words('run', '--rm', 'busybox', 'pwd'))}"
+    done = w.host("sh", "-c", script)
+    assert done.stdout == "/\n", done.stderr
+
+
+def test_monitor_does_not_hold_the_working_directory(w: Wherry) -> None:
+    folder = w.folder("cwd")
+    ident = w.ok("run", "-d", "busybox", "sleep", "100", cwd=str(folder))
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            if ident in open(f"/proc/{pid}/cmdline", errors="replace").read():
+                assert os.readlink(f"/proc/{pid}/cwd") != str(folder)
+        except OSError:
+            continue
+
+
+def test_no_environment_at_all(w: Wherry) -> None:
+    done = subprocess.run(
+        [str(w.command), "--root", str(w.root), "--runroot", str(w.runroot), "run", "--rm", "busybox", "echo", "fine"],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=30,
+        **{**w.options({}), "env": {}},
+    )
+    assert done.stdout == "fine\n", done.stderr
+
+
+@pytest.mark.parametrize("locale", ["C", "POSIX", "de_DE.UTF-8", "nonsense"])
+def test_locale(w: Wherry, locale: str) -> None:
+    w.ok("run", "--name", "x", "-e", "A=ä", "busybox", "echo", "grüße", env={"LANG": locale, "LC_ALL": locale})
+    done = w("logs", "x", env={"LANG": locale, "LC_ALL": locale}, text=False)
+    assert done.stdout.decode() == "grüße\n"
+    assert "ä" in w("inspect", "x", env={"LANG": locale, "LC_ALL": locale}, text=False).stdout.decode()
+    assert w("ps", "-a", env={"LC_ALL": locale}, text=False).returncode == 0
+
+
+def test_words_that_are_not_utf8(w: Wherry) -> None:
+    done = subprocess.run(
+        [*map(os.fsencode, w.words("run", "--rm", "busybox", "echo")), b"\xff\xfe"], capture_output=True, timeout=30, **w.options({})
+    )
+    assert b"Traceback" not in done.stderr
+    if done.returncode == 0:
+        assert done.stdout == b"\xff\xfe\n"
+
+
+@pytest.mark.parametrize(
+    "words", [["ps"], ["images"], ["--help"], ["inspect", "busybox"], ["run", "--rm", "busybox", "echo", "x"], ["info"]]
+)
+def test_closed_output_is_no_traceback(w: Wherry, words: list[str]) -> None:
+    line = " ".join(w.words(*words))
+    for closing in (">&-", "2>&-", "<&-", ">&- 2>&- <&-"):
+        done = w.host("sh", "-c", f"{line} {closing}")
+        assert "Traceback" not in done.stderr and "Exception" not in done.stderr, (closing, done.stderr)
+
+
+def test_full_output_is_an_error_not_a_traceback(w: Wherry) -> None:
+    done = w.host("sh", "-c", f"{' '.join(w.words('info'))} > /dev/full")
+    assert done.returncode != 0 and "Traceback" not in done.stderr
+
+
+def test_nohup_and_setsid(w: Wherry) -> None:
+    done = w.host("setsid", "-w", "nohup", *w.words("run", "--rm", "busybox", "echo", "fine"))
+    assert "fine" in done.stdout
+
+
+def test_container_outlives_the_session_of_its_caller(w: Wherry) -> None:
+    run = w.popen("run", "-d", "--name", "x", "busybox", "sleep", "100", start_new_session=True)
+    run.communicate(timeout=20)
+    try:
+        os.killpg(run.pid, signal.SIGHUP)
+    except ProcessLookupError:
+        pass
+    assert w.state("x") == "running"
+
+
+def test_niceness_is_not_raised(w: Wherry) -> None:
+    out = w.ok("run", "--rm", "busybox", "sh", "-c", "cut -d' ' -f19 /proc/self/stat")
+    assert out == str(os.nice(0))
+
+
+def test_interrupted_command_says_nothing_odd(w: Wherry) -> None:
+    run = w.popen("run", "--rm", "busybox", "sleep", "1000")
+    w.until(lambda: w.ok("ps", "-q"))
+    run.send_signal(signal.SIGINT)
+    w.ok("kill", *w.ok("ps", "-q").split())
+    _, err = run.communicate(timeout=20)
+    assert b"Traceback" not in err
+    assert run.returncode == 137
