@@ -1,0 +1,248 @@
+"""kill -9 at random instants: ten a case here, WHERRY_SOAK of them in a soak."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from support.chaos import Chaos
+from support.place import rounds
+
+TEN = rounds(10)
+SLEEPER = ("sleep", "1000")
+ALL_OF_A_COMMAND = ["command", "helper", "group"]
+
+
+def exists(chaos: Chaos, name: str) -> bool:
+    return name in chaos.w.ok("ps", "-a", "--format", "{{.Names}}").split()
+
+
+def remove(chaos: Chaos, name: str) -> None:
+    """It can always be removed; that it was gone already is no failure."""
+    done = chaos.w("rm", "-f", name)
+    assert done.returncode == 0 or "No such container" in done.stderr, f"{chaos}: {done.stderr}"
+    assert not exists(chaos, name), str(chaos)
+
+
+def is_usable(chaos: Chaos, name: str) -> None:
+    """A container that somebody's death has left can be started (if it doesn't run) and does what it is asked."""
+    w = chaos.w
+    w.ok("start", name)
+    assert w.state(name) == "running", str(chaos)
+    assert w.ok("exec", name, "echo", "here") == "here", str(chaos)
+
+
+@pytest.mark.parametrize("victim", ["command", "helper", "group", "monitor", "init"])
+def test_run_attached(chaos: Chaos, victim: str) -> None:
+    words = ("run", "--rm", "--name", "x", "busybox", "sh", "-c", "echo begin; sleep 0.1; echo end; exit 4")
+    chaos.w("run", "--rm", "busybox", "true")
+    for _ in range(TEN):
+        outcome = chaos.strike(victim, words, 0.25)
+        if not outcome.struck:
+            assert (outcome.code, outcome.out) == (4, "begin\nend\n"), f"{chaos}: {outcome}"
+        elif victim in ("monitor", "init"):
+            # struck after the container's end it may still be a success
+            assert outcome.code in (4, 125, 137), f"{chaos}: {outcome}"
+        chaos.w.until(lambda: not exists(chaos, "x"))
+        chaos.settle()
+
+
+@pytest.mark.parametrize("victim", ["command", "helper", "group", "monitor", "init"])
+def test_run_detached(chaos: Chaos, victim: str) -> None:
+    words = ("run", "-d", "--name", "x", "busybox", *SLEEPER)
+    span_s = chaos.duration(*words)
+    remove(chaos, "x")
+    for _ in range(TEN):
+        outcome = chaos.strike(victim, words, span_s)
+        if outcome.acknowledged:
+            state = chaos.w.ok("inspect", "-f", "{{.Id}} {{.State.Status}}", "x").split()
+            assert state[0] == outcome.out.strip(), f"{chaos}: {outcome}"
+            assert state[1] == ("exited" if victim in ("monitor", "init") and outcome.struck else "running"), f"{chaos}: {outcome} {state}"
+        chaos.settle()
+        if exists(chaos, "x"):
+            is_usable(chaos, "x")
+        remove(chaos, "x")
+        chaos.settle()
+
+
+@pytest.mark.parametrize("victim", ALL_OF_A_COMMAND)
+def test_create(chaos: Chaos, victim: str) -> None:
+    words = ("create", "--name", "x", "busybox", *SLEEPER)
+    span_s = chaos.duration(*words)
+    remove(chaos, "x")
+    for _ in range(TEN):
+        outcome = chaos.strike(victim, words, span_s)
+        there = exists(chaos, "x")
+        assert there or not outcome.acknowledged, f"{chaos}: {outcome}"
+        chaos.settle()
+        if there:
+            is_usable(chaos, "x")
+            remove(chaos, "x")
+
+
+@pytest.mark.parametrize("victim", ["command", "helper", "group", "monitor", "init"])
+def test_start(chaos: Chaos, victim: str) -> None:
+    chaos.w.ok("create", "--name", "x", "busybox", *SLEEPER)
+    span_s = chaos.duration("start", "x")
+    for _ in range(TEN):
+        chaos.w.ok("stop", "-t", "0", "x")
+        outcome = chaos.strike(victim, ("start", "x"), span_s)
+        assert exists(chaos, "x"), f"{chaos}: {outcome}"
+        chaos.settle()
+        is_usable(chaos, "x")
+
+
+@pytest.mark.parametrize("victim", ["command", "helper", "group", "monitor", "init"])
+def test_exec(chaos: Chaos, victim: str) -> None:
+    w = chaos.w
+    ident = w.ok("run", "-d", "--name", "x", "busybox", *SLEEPER)
+    words = ("exec", "x", "sh", "-c", "echo begin; sleep 0.05; echo end; exit 4")
+    w(*words)
+    for _ in range(TEN):
+        outcome = chaos.strike(victim, words, 0.2, target=ident)
+        if victim in ("monitor", "init"):
+            assert w.state("x") == "exited", f"{chaos}: {outcome}"
+            assert outcome.code in (1, 4, 126, 137), f"{chaos}: {outcome}"
+            chaos.settle()
+            w.ok("start", "x")
+        else:
+            assert w.state("x") == "running", f"{chaos}: {outcome}"
+        # what exec has started ends by itself after 50 ms; nothing stays of it in the container or outside
+        w.until(lambda: w.ok("exec", "x", "sh", "-c", "pgrep -f begin | grep -v $$ || true") == "")
+        chaos.settle()
+
+
+@pytest.mark.parametrize("victim", ["command", "helper", "group", "monitor", "init"])
+def test_stop(chaos: Chaos, victim: str) -> None:
+    w = chaos.w
+    script = "trap 'sleep 0.05; exit 0' TERM; while :; do sleep 0.01; done"
+    ident = w.ok("run", "-d", "--name", "x", "busybox", "sh", "-c", script)
+    span_s = chaos.duration("stop", "-t", "5", "x")
+    for _ in range(TEN):
+        w.ok("start", "x")
+        outcome = chaos.strike(victim, ("stop", "-t", "5", "x"), span_s, target=ident)
+        if outcome.acknowledged:
+            assert w.state("x") == "exited", f"{chaos}: {outcome}"
+        chaos.settle()
+        w.ok("stop", "-t", "1", "x")
+        assert w.state("x") == "exited", str(chaos)
+
+
+@pytest.mark.parametrize("victim", ["command", "helper", "group", "monitor", "init"])
+def test_remove(chaos: Chaos, victim: str) -> None:
+    w = chaos.w
+    script = "mkdir /d; for i in $(seq 200); do echo $i > /d/$i; done; sleep 1000"
+    words = ("run", "-d", "--name", "x", "busybox", "sh", "-c", script)
+    w.ok(*words)
+    span_s = chaos.duration("rm", "-f", "x")
+    for _ in range(TEN):
+        ident = w.ok(*words)
+        w.until(lambda: w("exec", "x", "test", "-e", "/d/200").returncode == 0)
+        outcome = chaos.strike(victim, ("rm", "-f", "x"), span_s, target=ident)
+        there = exists(chaos, "x")
+        assert not (there and outcome.acknowledged), f"{chaos}: {outcome}"
+        chaos.settle()
+        if there:
+            remove(chaos, "x")
+            chaos.settle()
+
+
+@pytest.mark.parametrize("victim", ["command", "monitor"])
+def test_restart_policy(chaos: Chaos, victim: str) -> None:
+    """A container that comes back by itself does so without its command, and not without its monitor."""
+    words = ("run", "-d", "--restart", "always", "--name", "x", "busybox", "sh", "-c", "sleep 0.02")
+    span_s = chaos.duration(*words)
+    remove(chaos, "x")
+    for _ in range(TEN):
+        chaos.strike(victim, words, span_s * 2)
+        chaos.settle()
+        remove(chaos, "x")
+        chaos.settle()
+
+
+@pytest.mark.parametrize("victim", ALL_OF_A_COMMAND)
+def test_import(chaos: Chaos, victim: str, rootfs: Path) -> None:
+    w = chaos.w
+    span_s = chaos.duration("import", rootfs, "new")
+    w.ok("rmi", "new")
+    for _ in range(TEN):
+        outcome = chaos.strike(victim, ("import", rootfs, "new"), span_s)
+        there = w("image", "exists", "new").returncode == 0
+        assert there or not outcome.acknowledged, f"{chaos}: {outcome}"
+        chaos.settle()
+        if there:
+            assert w.ok("run", "--rm", "new", "echo", "whole") == "whole", f"{chaos}: {outcome}"
+            w.ok("rmi", "new")
+            chaos.settle()
+
+
+@pytest.mark.parametrize("victim", ALL_OF_A_COMMAND)
+def test_load(chaos: Chaos, victim: str, archive: Path) -> None:
+    w = chaos.w
+    name = "made-for-the-crash:1"
+    span_s = chaos.duration("load", "-i", archive)
+    w.ok("rmi", name)
+    for _ in range(TEN):
+        outcome = chaos.strike(victim, ("load",), span_s, input=archive)
+        there = w("image", "exists", name).returncode == 0
+        assert there or not outcome.acknowledged, f"{chaos}: {outcome}"
+        chaos.settle()
+        if there:
+            assert w.ok("run", "--rm", name, "cat", "/made/9") == "9", f"{chaos}: {outcome}"
+            w.ok("rmi", name)
+            chaos.settle()
+
+
+@pytest.mark.parametrize("victim", ALL_OF_A_COMMAND)
+def test_remove_image(chaos: Chaos, victim: str, archive: Path) -> None:
+    w = chaos.w
+    name = "made-for-the-crash:1"
+    w.ok("load", "-i", archive)
+    span_s = chaos.duration("rmi", name)
+    for _ in range(TEN):
+        w.ok("load", "-i", archive)
+        outcome = chaos.strike(victim, ("rmi", name), span_s)
+        there = w("image", "exists", name).returncode == 0
+        assert not (there and outcome.acknowledged), f"{chaos}: {outcome}"
+        if there:
+            assert w.ok("run", "--rm", name, "cat", "/made/9") == "9", f"{chaos}: {outcome}"
+        chaos.settle()
+
+
+def test_commit_of_a_transaction(chaos: Chaos) -> None:
+    """Commands that do little else than one transaction: what was acknowledged is there, what wasn't is whole or absent."""
+    w = chaos.w
+    w.ok("create", "--name", "n0", "busybox", "true")
+    number = 0
+    span_s = chaos.duration("tag", "busybox", "t0")
+    for turn in range(TEN):
+        outcome = chaos.strike("command", ("rename", f"n{number}", f"n{number + 1}"), span_s)
+        names = [f"n{number}", f"n{number + 1}"]
+        there = [name for name in names if exists(chaos, name)]
+        assert len(there) == 1, f"{chaos}: {outcome}: {there}"
+        assert there == names[1:] or not outcome.acknowledged, f"{chaos}: {outcome}"
+        number = int(there[0][1:])
+        outcome = chaos.strike("command", ("tag", "busybox", f"t{turn}"), span_s)
+        if w("image", "exists", f"t{turn}").returncode == 0:
+            w.ok("rmi", f"t{turn}")
+        else:
+            assert not outcome.acknowledged, f"{chaos}: {outcome}"
+        chaos.settle()
+
+
+@pytest.mark.parametrize("victim", ["monitor", "init"])
+def test_idle_container(chaos: Chaos, victim: str) -> None:
+    """No command is running at all when it happens; the next one finds out."""
+    w = chaos.w
+    for _ in range(3):
+        ident = w.ok("run", "-d", "--name", "x", "busybox", "sh", "-c", "sleep 1000 & sleep 1000 & wait")
+        outcome = chaos.strike(victim, ("version",), 0.1, target=ident)
+        assert outcome.struck, str(chaos)
+        w.until(lambda: w.state("x") == "exited")
+        assert w.ok("inspect", "-f", "{{.State.ExitCode}}", "x") == "137", str(chaos)
+        assert w.ok("wait", "x") == "137", str(chaos)
+        chaos.settle()
+        is_usable(chaos, "x")
+        remove(chaos, "x")
+        chaos.settle()
