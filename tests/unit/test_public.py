@@ -26,4 +26,4 @@ def test_the_package_alone_imports_nothing() -> None:
         capture_output=True,
         text=True,
     )
-    assert done.stdout.strip() == "['wherry']"
+    assert done.stdout.strip() == "['__future__', 'wherry']"
