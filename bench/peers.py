@@ -41,7 +41,7 @@ class Peer:
         raise NotImplementedError
 
     def up(self) -> None:
-        self.spawner = Spawner(self.env, str(self.base), self.user.uid, self.user.gid, self.chroot)
+        self.spawner = Spawner(self.env, self.file(self.base), self.user.uid, self.user.gid, self.chroot)
 
     chroot = ""
 
@@ -136,11 +136,8 @@ class ChrootPodmanPeer(PodmanPeer):
     """A newer podman in a Debian chroot (the environment's WHERRY_BENCH_CHROOT), with /proc, /sys and /dev bound into it by whoever made it."""
 
     def __init__(self, base: Path, user: User, chroot: str) -> None:
-        super().__init__(Path(chroot, "var/tmp", base.name), user)
+        super().__init__(Path(chroot, "var/tmp", f"{base.parent.parent.name}-{base.name}"), user)
         self.chroot = chroot
-
-    def up(self) -> None:
-        super().up()
 
     def file(self, path: Path) -> str:
         if path.is_relative_to(self.chroot):

@@ -116,7 +116,7 @@ def idle_memory(peer: Peer) -> float:
     for pid in filter(str.isdigit, os.listdir("/proc")):
         try:
             words = Path("/proc", pid, "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
-            if peer.monitor not in words or not (str(peer.base) in words or peer.user.uid == os.stat(f"/proc/{pid}").st_uid != 0):
+            if peer.monitor not in words or not (peer.file(peer.base) in words or peer.user.uid == os.stat(f"/proc/{pid}").st_uid != 0):
                 continue
             total += sum(
                 int(n) for n in re.findall(r"^Private_\w+:\s+(\d+) kB", Path("/proc", pid, "smaps_rollup").read_text(), re.MULTILINE)

@@ -154,7 +154,7 @@ def line(row: Row, peers: list[Peer], found: dict[str, list[float]]) -> str:
     cells = [row.name if row.unit == "ms" else f"{row.name} ({row.unit})"]
     cells += [f"{medians[p.name]:.1f}" if p.name in medians else "–" for p in peers]
     first = medians.get(peers[0].name)
-    cells += [f"{first / medians[p.name]:.2f}" if first and p.name in medians else "–" for p in peers[1:]]
+    cells += [f"{first / medians[p.name]:.2f}" if first and medians.get(p.name) else "–" for p in peers[1:]]
     return f"| {' | '.join(cells)} |"
 
 

@@ -6,6 +6,7 @@ engine has a spawner: forked once, it takes the identity (and the chroot) and th
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -40,7 +41,8 @@ class Spawner:
         return self._request({"commands": commands, "workers": workers, "output": ""})
 
     def close(self) -> None:
-        self.ask.close()
+        with contextlib.suppress(OSError):  # it has died already
+            self.ask.close()
         os.waitpid(self.pid, 0)
 
     def _request(self, request: dict[str, Any]) -> tuple[float, int]:
