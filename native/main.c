@@ -12,7 +12,7 @@ extern char **environ;
 
 static const struct { const char *word; int (*run)(int, char **); } COMMANDS[] = {
     {"run", cmd_run}, {"exec", cmd_exec}, {"enter", cmd_enter},
-    {"unpack", cmd_unpack}, {"rmtree", cmd_rmtree}, {"pack", cmd_pack},
+    {"unpack", cmd_unpack}, {"rmtree", cmd_rmtree},
 };
 
 static int sync_tree(int argc, char **argv)

@@ -1,6 +1,7 @@
 /* The monitor of a container (and the supervisor of an exec): one loop over poll, no heap, nothing but what is due.
  * docs/internals/monitor.md has its files and its protocol. */
 #include "log.h"
+#include "tree.h"
 #include "wherry.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -380,40 +381,6 @@ static void remove_groups(const struct plan *plan)
     }
 }
 
-/* A tree of the container's, removed through descriptors; we have the rights to, also when it holds other ids. */
-static void remove_tree(int dir, const char *name)
-{
-    if (unlinkat(dir, name, 0) == 0 || (errno != EISDIR && errno != EPERM))
-        return;
-    int fd = openat(dir, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-    if (fd < 0 && errno == EACCES && fchmodat(dir, name, 0700, 0) == 0)
-        fd = openat(dir, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-    if (fd < 0)
-        return;
-    for (int more = 1, rounds = 0; more && rounds < 100000; rounds++) {
-        char block[8192];
-        long n;
-        more = 0;
-        lseek(fd, 0, SEEK_SET);
-        while ((n = syscall(SYS_getdents64, fd, block, sizeof block)) > 0) {
-            for (long at = 0; at < n;) {
-                unsigned short length;
-                memcpy(&length, block + at + 16, sizeof length);
-                const char *entry = block + at + 19;
-                if (strcmp(entry, ".") && strcmp(entry, "..")) {
-                    remove_tree(fd, entry);
-                    more = faccessat(fd, entry, F_OK, AT_SYMLINK_NOFOLLOW) == 0 ? more : 1;
-                }
-                at += length;
-            }
-        }
-        if (more)
-            more = unlinkat(dir, name, AT_REMOVEDIR) != 0 && errno == ENOTEMPTY;
-    }
-    close(fd);
-    unlinkat(dir, name, AT_REMOVEDIR);
-}
-
 static void remove_state(void)
 {
     /* <root>/containers/<id> becomes <root>/staging/rm-<id>, from where any command finishes what we may not. */
@@ -423,7 +390,7 @@ static void remove_state(void)
     int staging = openat(containers, "../staging", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (containers < 0 || staging < 0 || renameat(containers, m.id, staging, doomed))
         return;
-    remove_tree(staging, doomed);
+    tree_remove(staging, doomed);
 }
 
 static void remove_run_folder(void)
@@ -432,7 +399,7 @@ static void remove_run_folder(void)
     for (size_t i = 0; i < sizeof files / sizeof *files; i++)
         unlinkat(m.run_fd, files[i], 0);
     unlinkat(m.run_fd, "mnt", AT_REMOVEDIR);
-    remove_tree(m.run_fd, "exec");
+    tree_remove(m.run_fd, "exec");
     int parent = openat(m.run_fd, "..", O_PATH | O_DIRECTORY | O_CLOEXEC);
     if (parent >= 0)
         unlinkat(parent, m.id, AT_REMOVEDIR);

@@ -131,5 +131,4 @@ int cmd_exec(int argc, char **argv);
 int cmd_enter(int argc, char **argv);
 int cmd_unpack(int argc, char **argv);
 int cmd_rmtree(int argc, char **argv);
-int cmd_pack(int argc, char **argv);
 #endif

@@ -11,7 +11,7 @@ import os
 from wherry.kernel import cgroup
 from wherry.model import caps, config, signals, sizes
 from wherry.model.record import Record
-from wherry.runtime import seccomp
+from wherry.runtime import defaults, seccomp
 from wherry.runtime.plan import Plan
 
 TYPE_CHECKING = False
@@ -241,7 +241,8 @@ def _cgroups(plan: Plan, oci: dict[str, Any], container_id: str) -> None:
 
 def _limits(plan: Plan, process: dict[str, Any]) -> None:
     for limit in process.get("rlimits") or ():
-        plan.add("RLIMIT", _RLIMITS[limit["type"].removeprefix("RLIMIT_")], limit["soft"], limit["hard"])
+        soft, hard = (-1 if limit[key] >= 1 << 63 else limit[key] for key in ("soft", "hard"))
+        plan.add("RLIMIT", _RLIMITS[limit["type"].removeprefix("RLIMIT_")], soft, hard)
     if process.get("oomScoreAdj"):
         plan.add("OOM_SCORE_ADJ", process["oomScoreAdj"])
 
@@ -304,17 +305,16 @@ def _device_sources(slots: _Slots, oci: dict[str, Any]) -> list[tuple[str, int]]
         return []
     hosts = oci.get("annotations", {})
     found = []
-    for path in _DEFAULT_DEVICES:
+    for path in defaults.DEVICES:
         found.append((path, slots.source(path, 0)))
     for device in oci["linux"].get("devices") or ():
         path = device["path"]
-        if path in _DEFAULT_DEVICES:
+        if path in defaults.DEVICES:
             continue
         found.append((path, slots.source(hosts.get("io.wherry.device." + path, path), 0)))
     return found
 
 
-_DEFAULT_DEVICES = ("/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom", "/dev/tty")
 _DEV_LINKS = (
     ("/proc/self/fd", "/dev/fd"),
     ("/proc/self/fd/0", "/dev/stdin"),

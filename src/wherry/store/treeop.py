@@ -1,0 +1,123 @@
+"""Tree work by the native program: unpacking, removing, syncing. An ordinary user's runs inside his user namespace R."""
+
+from __future__ import annotations
+
+import os
+
+from wherry.errors import ArchiveError, StoreError, StoreFull
+from wherry.kernel import native, userns
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+def remove_trees(paths: list[str]) -> None:
+    """Remove folders with all that is in them, whoever owns it. What is gone already is no error. Raises StoreError."""
+    # A command line holds about 2 MiB; staging's paths are short.
+    for at in range(0, len(paths), 500):
+        code, text = _run(["rmtree", *paths[at : at + 500]], None)
+        if code:
+            raise StoreError(f"removing {paths[at]}: {text.strip() or f'exit code {code}'}")
+
+
+def sync(path: str) -> None:
+    """Put everything of the file system that holds `path` on the platter."""
+    code, text = _run(["sync", path], None)
+    if code:
+        raise StoreError(f"syncing {path} failed: {text.strip()}")
+
+
+def unpack(folder: str, feed: Callable[[int], None], *, single: bool, max_bytes: int = -1, max_entries: int = -1) -> tuple[int, int]:
+    """Unpack a tar stream into `folder`. `feed(fd)` writes the stream to a pipe. Returns (entries, bytes).
+
+    Raises ArchiveError for a malformed or hostile stream, StoreFull, and whatever `feed` raises.
+    """
+    words = ["unpack", folder, "--owners=single" if single else "--owners=keep"]
+    if max_bytes >= 0:
+        words.append(f"--max-bytes={max_bytes}")
+    if max_entries >= 0:
+        words.append(f"--max-entries={max_entries}")
+    reader, writer = os.pipe()
+    out_reader, out_writer = os.pipe()
+    err_reader, err_writer = os.pipe()
+    _widen(writer)
+    try:
+        pid = _spawn(words, reader, out_writer, err_writer)
+    finally:
+        for fd in (reader, out_writer, err_writer):
+            os.close(fd)
+    failure: BaseException | None = None
+    try:
+        feed(writer)
+    except BrokenPipeError:
+        # The unpacker has given up; its own words say why.
+        failure = None
+    except BaseException as error:
+        failure = error
+    finally:
+        os.close(writer)
+    said, complaint = _read_all(out_reader), _read_all(err_reader)
+    _pid, status = os.waitpid(pid, 0)
+    if failure is not None:
+        raise failure
+    code = os.waitstatus_to_exitcode(status)
+    if code:
+        raise _unpack_error(complaint, code)
+    numbers = dict(word.split("=") for word in said.split())
+    return int(numbers["entries"]), int(numbers["bytes"])
+
+
+def _unpack_error(complaint: str, code: int) -> Exception:
+    lines = [line.removeprefix("unpack: ") for line in complaint.splitlines() if line != "unpack: a device node was left out"]
+    text = "; ".join(lines) or f"the unpacker ended with {code}"
+    if "No space left" in text:
+        return StoreFull(f"unpacking: {text}", hint="free some space on the file system of the store")
+    return ArchiveError(f"unpacking: {text}")
+
+
+def _widen(fd: int) -> None:
+    """A pipe of 1 MiB halves the switches between us and the unpacker; where it is refused the usual one serves."""
+    import fcntl
+
+    try:
+        fcntl.fcntl(fd, fcntl.F_SETPIPE_SZ, 1 << 20)
+    except OSError:
+        return
+
+
+def _run(words: list[str], stdin: int | None) -> tuple[int, str]:
+    err_reader, err_writer = os.pipe()
+    try:
+        pid = _spawn(words, stdin, None, err_writer)
+    finally:
+        os.close(err_writer)
+    text = _read_all(err_reader)
+    _pid, status = os.waitpid(pid, 0)
+    return os.waitstatus_to_exitcode(status), text
+
+
+def _spawn(words: list[str], stdin: int | None, stdout: int | None, stderr: int) -> int:
+    prefix, environment = userns.enter_command()
+    program = native.path()
+    argv = [*prefix, program, *words]
+    null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
+    try:
+        actions = [
+            (os.POSIX_SPAWN_DUP2, null if stdin is None else stdin, 0),
+            (os.POSIX_SPAWN_DUP2, null if stdout is None else stdout, 1),
+            (os.POSIX_SPAWN_DUP2, stderr, 2),
+        ]
+        return os.posix_spawn(argv[0], argv, environment, file_actions=actions)
+    finally:
+        os.close(null)
+
+
+def _read_all(fd: int) -> str:
+    parts = []
+    try:
+        while part := os.read(fd, 1 << 16):
+            parts.append(part)
+    finally:
+        os.close(fd)
+    return os.fsdecode(b"".join(parts))
