@@ -14,9 +14,6 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-void rootfs_build_(const struct plan *plan, struct slots *slots, const char *scratch, int sock, const struct report *r, int *slave, int *proc);
-_Noreturn void become(const struct plan *plan, int slave, int proc, struct report *r);
-void outer_limits(const struct plan *plan, const struct report *r);
 
 int pty_open(int ptmx, int *slave)
 {
@@ -92,7 +89,7 @@ static int exec_terminal(int sock, const struct report *r)
     return slave;
 }
 
-static _Noreturn void second(const struct plan *plan, struct slots *slots, const char *scratch, int sock, const int stdio[3], int tty, int is_exec, int proc)
+static _Noreturn void second(const struct plan *plan, struct slots *slots, int sock, const int stdio[3], int tty, int is_exec, int proc)
 {
     struct report r = {sock, -1};
     int slave = -1;
@@ -105,7 +102,7 @@ static _Noreturn void second(const struct plan *plan, struct slots *slots, const
         if (tty)
             slave = exec_terminal(sock, &r);
     } else {
-        rootfs_build_(plan, slots, scratch, sock, &r, &slave, &proc);
+        rootfs_build(plan, slots, sock, &r, &slave, &proc);
     }
     umask(0022);
     if (!tty)
@@ -125,9 +122,7 @@ static _Noreturn void second(const struct plan *plan, struct slots *slots, const
 static _Noreturn void first(const struct plan *plan, int sock, int userns, const int stdio[3], int tty, int is_exec)
 {
     static struct slots slots;
-    static char scratch[4096];
     struct report r = {sock, -1};
-    struct op op;
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     sigset_t none;
     sigemptyset(&none);
@@ -135,8 +130,6 @@ static _Noreturn void first(const struct plan *plan, int sock, int userns, const
     signal(SIGPIPE, SIG_DFL);
     /* See seal() in main.c: from here to the payload's exec nobody in a container may look into us. */
     prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
-    if (!is_exec && plan_find(plan, OP_RUN_DIR, &op))
-        text_append(scratch, sizeof scratch, text_append(scratch, sizeof scratch, 0, op.f[0].s), "/mnt");
     /* The host's procfs: an exec finds itself in it by its pid there, whatever the container made of its own. */
     int proc = is_exec ? open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC) : -1;
     join_v1_groups(plan, &r);
@@ -153,7 +146,7 @@ static _Noreturn void first(const struct plan *plan, int sock, int userns, const
     if (pid < 0)
         fail(&r, errno, "clone");
     if (pid == 0)
-        second(plan, &slots, scratch, sock, stdio, tty, is_exec, proc);
+        second(plan, &slots, sock, stdio, tty, is_exec, proc);
     uint8_t number[8];
     put64(number, pid);
     send_record(sock, 10, 0, number, sizeof number, 0);

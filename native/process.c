@@ -443,7 +443,6 @@ static void split_reaper(struct report *r, const int *keep, int keeps)
     reap(pid, &all);
 }
 
-_Noreturn void become(const struct plan *plan, int slave, int proc, struct report *r);
 _Noreturn void become(const struct plan *plan, int slave, int proc, struct report *r)
 {
     static struct identity who;

@@ -540,9 +540,18 @@ static void pivot(struct build *b, int64_t propagation)
         fail_at(b, errno, "/");
 }
 
-static void prefetch(struct build *b, const char *scratch)
+/* A folder of the host that everybody may reach: below the container's own run folder its root, another id, could not pass. The
+ * scratch file system hides what is in it from our own mount namespace alone, and the pivot hides both. */
+static const char *scratch_place(void)
 {
     struct stat st;
+    return stat("/tmp", &st) == 0 && S_ISDIR(st.st_mode) ? "/tmp" : "/run";
+}
+
+static void prefetch(struct build *b)
+{
+    struct stat st;
+    const char *scratch = scratch_place();
     b->null = open("/dev/null", O_PATH | O_CLOEXEC);
     if (b->null < 0 || fstat(b->null, &st) || !S_ISCHR(st.st_mode) || st.st_rdev != makedev(1, 3))
         fail_at(b, ENODEV, "/dev/null of the host");
@@ -559,7 +568,7 @@ static void prefetch(struct build *b, const char *scratch)
 }
 
 /* Perform the plan's phase 3. `slave` gets the terminal's side of the container, `proc` a procfs to trust. */
-void rootfs_build_(const struct plan *plan, struct slots *slots, const char *scratch, int sock, const struct report *r, int *slave, int *proc)
+void rootfs_build(const struct plan *plan, struct slots *slots, int sock, const struct report *r, int *slave, int *proc)
 {
     struct build b = {.plan = plan, .slots = slots, .r = *r, .scratch = -1, .root = -1, .empty = -1, .sock = sock, .slave = slave};
     struct cursor c;
@@ -571,7 +580,7 @@ void rootfs_build_(const struct plan *plan, struct slots *slots, const char *scr
         case OP_PROPAGATION:
             if (mount(NULL, "/", NULL, (unsigned long)op.f[0].i, NULL))
                 fail_at(&b, errno, "/");
-            prefetch(&b, scratch);
+            prefetch(&b);
             break;
         case OP_OVERLAY: overlay(&b, &op); break;
         case OP_ROOT: plain_root(&b, &op); break;

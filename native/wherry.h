@@ -114,11 +114,12 @@ int launch(const struct plan *plan, int status, int tty, int open_stdin, int is_
 /* rootfs.c */
 struct slots { int fd[SLOTS]; };
 void sources_open(const struct plan *plan, struct slots *slots, int userns, const struct report *r);
-void rootfs_build(const struct plan *plan, struct slots *slots, const char *scratch, int pty_sock, const struct report *r);
+void rootfs_build(const struct plan *plan, struct slots *slots, int sock, const struct report *r, int *slave, int *proc);
 int open_in_root(int root, const char *path, uint64_t flags);
 
 /* process.c */
-_Noreturn void process_become(const struct plan *plan, int ready, int pdeath_parent_sock, struct report *r);
+_Noreturn void become(const struct plan *plan, int slave, int proc, struct report *r);
+void outer_limits(const struct plan *plan, const struct report *r);
 
 /* pty.c */
 int pty_open(int devpts_ptmx, int *slave);

@@ -72,7 +72,7 @@ def make_spec(config: dict[str, Any], host: dict[str, Any], mounts: tuple[MountS
         "namespaces": namespaces,
         "maskedPaths": [] if unmask_all else [p for p in (*defaults.MASKED_PATHS, *security.mask) if not _unmasked(p, security.unmask)],
         "readonlyPaths": [] if unmask_all else [p for p in defaults.READONLY_PATHS if not _unmasked(p, security.unmask)],
-        "sysctl": _sysctls(host, kinds),
+        "sysctl": _sysctls(host, kinds, context),
         "devices": _devices(host, notes, privileged),
         "rootfsPropagation": _root_propagation(mounts),
     }
@@ -316,12 +316,16 @@ def _root_propagation(mounts: tuple[MountSpec, ...]) -> str:
 # -- sysctls and devices ---------------------------------------------------------------------------------------------------
 
 
-def _sysctls(host: dict[str, Any], own: set[str]) -> dict[str, str]:
+def _sysctls(host: dict[str, Any], own: set[str], context: SpecContext) -> dict[str, str]:
     """Only those of a namespace that is the container's own; docker sets two for its convenience. Raises InvalidArgument."""
     found = {}
     if "network" in own and not host.get("Privileged"):
         # Ports below 1024 and ping for every user of the container, as docker since 20.10.
-        found = {"net.ipv4.ip_unprivileged_port_start": "0", "net.ipv4.ping_group_range": "0 2147483647"}
+        # The kernel takes only groups that the user namespace has.
+        last = max((inside + count - 1 for inside, _outside, count in context.gid_map), default=0) if context.gid_map else 2147483647
+        found = {"net.ipv4.ip_unprivileged_port_start": "0"}
+        if "user" not in context.joins:
+            found["net.ipv4.ping_group_range"] = f"0 {last}"
     for name, value in (host.get("Sysctls") or {}).items():
         plain = name.replace("/", ".")
         if plain in defaults.IPC_SYSCTLS or plain.startswith(defaults.IPC_PREFIX):

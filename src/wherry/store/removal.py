@@ -45,6 +45,21 @@ def drop_half_made(store: Store, marker: str) -> None:
     os.unlink(path)
 
 
+def drop_orphan_layer(store: Store, marker: str) -> None:
+    """A `layerof-…` marker names a layer whose tree was moving in or out: without a row the tree goes."""
+    path = store.path("staging", marker)
+    number = os.readlink(path)
+    if number.isdigit() and store.db.row("SELECT 1 FROM layers WHERE id = ?", (int(number),)) is None:
+        doomed = f"rm-layer-{number}"
+        try:
+            os.rename(store.path("layers", number), store.path("staging", doomed))
+        except FileNotFoundError:
+            doomed = ""
+        if doomed:
+            drop_trees(store, [doomed])
+    os.unlink(path)
+
+
 def drop_trees(store: Store, names: list[str]) -> None:
     """Remove entries of staging/, whatever they are; those of ordinary users by a helper inside their user namespace."""
     paths = []

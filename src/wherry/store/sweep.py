@@ -45,6 +45,8 @@ def _staging(store: Store) -> None:
             continue
         if name.startswith("create-"):
             removal.drop_half_made(store, name)
+        elif name.startswith("layerof-"):
+            removal.drop_orphan_layer(store, name)
         else:
             # `rm-<id>` may be a living monitor's own removal: two removals of one tree don't disturb each other.
             doomed.append(name)

@@ -1,0 +1,118 @@
+"""`Engine.images`: one method for each use case."""
+
+from __future__ import annotations
+
+from wherry.model.record import Record
+from wherry.store import images
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from typing import Any
+
+    from wherry.store import Store
+
+
+class ImageRecord(Record):
+    """What a container needs of its image: `layers` are numbers of trees, topmost first."""
+
+    id: str
+    config: dict[str, Any]
+    layers: tuple[int, ...]
+
+
+class ImageSummary(Record):
+    """A line of `images`. Tags are familiar names ("alpine:3.10"), digests "alpine@sha256:…". `containers` counts users."""
+
+    id: str
+    repo_tags: tuple[str, ...]
+    repo_digests: tuple[str, ...]
+    created_ns: int
+    size_bytes: int
+    labels: dict[str, str]
+    dangling: bool
+    containers: int
+
+
+class HistoryEntry(Record):
+    """A step of an image's history, newest first. `id` is the image's for the newest, "<missing>" else."""
+
+    id: str
+    created_ns: int
+    created_by: str
+    size_bytes: int
+    comment: str
+
+
+class Images:
+    """What can be done with images. Names are docker's: a reference, an id, or the unique beginning of one."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def get(self, name: str) -> ImageRecord:
+        """The image for a new container. Raises NotFound."""
+        row = images.find(self._store.db, name)
+        return ImageRecord(row.id, row.config(), tuple(images.layer_numbers(self._store.db, row.id)))
+
+    def exists(self, name: str) -> bool:
+        from wherry.errors import NotFound
+
+        try:
+            images.find(self._store.db, name)
+        except NotFound:
+            return False
+        return True
+
+    def import_(
+        self, source: str | int, *, reference: str | None = None, changes: Iterable[str] = (), message: str = "", platform: str | None = None
+    ) -> str:
+        """Make an image of one layer out of a tar of a root file system (a path or a descriptor); returns its id."""
+        from wherry.engine.image_in import import_
+
+        return import_(self._store, source, name=reference or "", changes=changes, message=message, platform=platform or "")
+
+    def load(
+        self, source: str | int, *, quiet: bool = False, platform: str | None = None, progress: Callable[[str], None] | None = None
+    ) -> list[str]:
+        """Load the images of an archive; returns docker's lines ("Loaded image: …")."""
+        from wherry.engine.image_in import load
+
+        return load(self._store, source, platform=platform or "", progress=None if quiet else progress)
+
+    def inspect(self, name: str) -> dict[str, Any]:
+        from wherry.engine.image_list import inspect
+
+        return inspect(self._store, name)
+
+    def history(self, name: str) -> list[HistoryEntry]:
+        from wherry.engine.image_list import history
+
+        return history(self._store, name)
+
+    def remove(self, name: str, force: bool = False, prune: bool = True) -> list[tuple[str, str]]:
+        """Remove a name, and the image with its last one; returns ("Untagged"|"Deleted", what). Raises Conflict, NotFound."""
+        from wherry.engine.image_remove import remove
+
+        return remove(self._store, name, force=force)
+
+    def tag(self, source: str, target: str) -> None:
+        from wherry.engine.image_remove import tag
+
+        tag(self._store, source, target)
+
+    def untag(self, name: str, *names: str) -> None:
+        from wherry.engine.image_remove import untag
+
+        untag(self._store, name, names)
+
+    def prune(self, all: bool = False, filters: dict[str, list[str]] | None = None) -> tuple[list[tuple[str, str]], int]:
+        """Remove dangling images (`all`: every unused one); what was removed, and the bytes that came free."""
+        from wherry.engine.image_remove import prune
+
+        return prune(self._store, all=all, filters=filters or {})
+
+    def list(self, all: bool = False, filters: dict[str, list[str]] | None = None) -> list[ImageSummary]:
+        from wherry.engine.image_list import listing
+
+        return listing(self._store, all=all, filters=filters or {})

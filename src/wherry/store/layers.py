@@ -1,0 +1,135 @@
+"""Layers: trees in layers/<n>/, known by the digest of their uncompressed tar. Staged, synced, renamed, then committed."""
+
+from __future__ import annotations
+
+import os
+import time
+
+from wherry.errors import ArchiveError
+from wherry.model.record import Record
+from wherry.store import treeop
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from wherry.store import Store
+
+
+class StagedLayer(Record):
+    """A layer that lies in staging/, whole and not yet in the database."""
+
+    path: str
+    diff_id: str
+    size_bytes: int
+    entries: int
+    blob_digest: str = ""
+    blob_media_type: str = ""
+    blob_size_bytes: int = 0
+
+
+def find(store: Store, diff_id: str) -> int | None:
+    """The number of the layer with this diff id, if the store has it."""
+    row = store.db.row("SELECT id FROM layers WHERE diff_id = ?", (diff_id,))
+    return None if row is None else int(row[0])
+
+
+def stage(store: Store, feed: Callable[[int], None], *, single: bool, max_bytes: int = -1, max_entries: int = -1) -> tuple[str, int, int]:
+    """Unpack a tar stream into staging/. Returns (path, entries, bytes). What goes wrong leaves nothing behind."""
+    path = store.staging("layer")
+    os.mkdir(path, 0o755)
+    try:
+        entries, size = treeop.unpack(path, feed, single=single, max_bytes=max_bytes, max_entries=max_entries)
+    except BaseException:
+        treeop.remove_trees([path])
+        raise
+    return path, entries, size
+
+
+class Changes:
+    """Trees that come and go with one transaction. Call `finish()` after the commit.
+
+    Before a tree moves, a marker in staging/ names its number: should we die, the sweep removes the tree if no row stands for it.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._markers: list[str] = []
+        self._doomed: list[int] = []
+
+    def _mark(self, number: int) -> None:
+        marker = self._store.staging("layerof")
+        os.symlink(str(number), marker)
+        self._markers.append(marker)
+
+    def add(self, staged: StagedLayer) -> int:
+        """Move a staged and synced layer into its place and add its row. Returns its number; an equal layer is shared."""
+        store = self._store
+        found = find(store, staged.diff_id)
+        if found is not None:
+            treeop.remove_trees([staged.path])
+            return found
+        cursor = store.db.execute(
+            "INSERT INTO layers (diff_id, size_bytes, entries, blob_digest, blob_media_type, blob_size_bytes, created_ns) VALUES (?,?,?,?,?,?,?)",
+            (
+                staged.diff_id,
+                staged.size_bytes,
+                staged.entries,
+                staged.blob_digest or None,
+                staged.blob_media_type or None,
+                staged.blob_size_bytes or None,
+                time.time_ns(),
+            ),
+        )
+        number = int(cursor.lastrowid)
+        self._mark(number)
+        target = store.path("layers", str(number))
+        if os.path.lexists(target):
+            # Left by a process that was killed between its rename and its commit.
+            doomed = store.staging("layer")
+            os.rename(target, doomed)
+            treeop.remove_trees([doomed])
+        os.rename(staged.path, target)
+        return number
+
+    def drop_unused(self) -> list[tuple[str, int]]:
+        """Delete the rows of layers that nothing needs; returns (diff id, bytes). Their trees go with `finish`."""
+        store = self._store
+        gone = []
+        for number in unused(store):
+            diff_id, size = store.db.row("SELECT diff_id, size_bytes FROM layers WHERE id = ?", (number,))
+            self._mark(number)
+            store.db.execute("DELETE FROM layers WHERE id = ?", (number,))
+            gone.append((str(diff_id), int(size)))
+            self._doomed.append(number)
+        return gone
+
+    def finish(self) -> None:
+        paths = []
+        for number in self._doomed:
+            doomed = self._store.staging("layer")
+            try:
+                os.rename(self._store.path("layers", str(number)), doomed)
+            except FileNotFoundError:
+                continue
+            paths.append(doomed)
+        for marker in self._markers:
+            os.unlink(marker)
+        self._doomed.clear()
+        self._markers.clear()
+        if paths:
+            treeop.remove_trees(paths)
+
+
+def unused(store: Store) -> list[int]:
+    """Layers that neither an image nor a container needs."""
+    needed = {int(n) for (n,) in store.db.rows("SELECT DISTINCT layer_id FROM image_layers")}
+    for (text,) in store.db.rows("SELECT layers FROM containers"):
+        needed.update(int(n) for n in text.split(",") if n)
+    return [int(n) for (n,) in store.db.rows("SELECT id FROM layers") if int(n) not in needed]
+
+
+def checked(diff_id: str, wanted: str) -> str:
+    if wanted and diff_id != wanted:
+        raise ArchiveError(f"a layer's diff id is {diff_id}, its image's config says {wanted}")
+    return diff_id
