@@ -123,6 +123,16 @@ class Containers:
         self._engine.sweep()
         return listing(self._engine, all=all, last=last, filters=filters or {}, size=size)
 
+    def exists(self, name: str) -> bool:
+        from wherry.errors import NotFound
+        from wherry.store import containers
+
+        try:
+            containers.find(self._engine.store.db, name)
+        except NotFound:
+            return False
+        return True
+
     def inspect(self, name: str, size: bool = False) -> dict[str, Any]:
         from wherry.engine.inspect import inspect
 

@@ -73,3 +73,9 @@ def parse_since(text: str, now_ns: int) -> int:
     if text[:1].isdigit() and "-" not in text or text[:1] == "-":
         return now_ns - duration.parse(text.removeprefix("-"))
     return parse_ns(text)
+
+
+def local_text(at_ns: int) -> str:
+    """"2026-11-24 12:00:00 +0000 UTC": Go's way to print a time in the local zone."""
+    t = time.localtime(at_ns // NS)
+    return time.strftime("%Y-%m-%d %H:%M:%S %z %Z", t)

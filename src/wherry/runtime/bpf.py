@@ -137,8 +137,6 @@ def _verdicts(architecture: str, profile: dict[str, Any], default: int) -> dict[
     plain: dict[int, int] = {}
     ruled: dict[int, list[tuple[int, tuple[tuple[int, str, int, int], ...]]]] = {}
     for rule in profile.get("syscalls") or ():
-        if rule.get("only", architecture) != architecture:
-            continue
         action = _action(rule.get("action"), rule.get("errnoRet"))
         comparisons = tuple(_comparison(a) for a in rule.get("args") or ())
         for name in rule.get("names") or ([rule["name"]] if "name" in rule else ()):

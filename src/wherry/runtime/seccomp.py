@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 # Raised with every change of the built-in profile or of the compiler, so that no older file is used.
-_GENERATION = 1
+_GENERATION = 2
 
 
 def filter_for(capabilities: Iterable[str], profile: str, cache: str) -> bytes:
@@ -66,7 +66,7 @@ def _compile(names: frozenset[str], text: bytes, machine: str) -> bytes:
     from wherry.runtime import bpf, seccomp_profile
 
     if not text:
-        return bpf.compile_profile(seccomp_profile.profile(names), machine)
+        return bpf.compile_profile(seccomp_profile.profile(names, machine), machine)
     from wherry.runtime import seccomp_file
 
     return bpf.compile_profile(seccomp_file.resolved(text, names, machine), machine)

@@ -1,11 +1,9 @@
-"""docker's default system call filter, as facts (moby/profiles, seccomp/default.json, 2026): what is allowed, and under what condition.
+"""docker's default system call filter, as facts (moby/profiles, seccomp/default.json, mid-2026): what is allowed, and when.
 
-Everything else fails with EPERM. Only compiling a filter reads this module; change VERSION when a rule changes.
+Everything else fails with EPERM. Only compiling a filter reads this module; raise `seccomp._GENERATION` when a rule changes.
 """
 
 from __future__ import annotations
-
-VERSION = 1
 
 # Allowed in every container. Grouped as the kernel's manual groups them.
 ALWAYS = """
@@ -44,12 +42,10 @@ umask uname unlink unlinkat uretprobe utime utimensat utimensat_time64 utimes vf
 # Since Linux 4.8 a filter can't be got round by ptrace.
 SINCE_4_8 = "process_vm_readv process_vm_writev ptrace".split()
 
-BY_ARCHITECTURE = {
+# By the host's architecture; a filter's compatible modes (x86 and x32, arm) get them as well, where they have such a call.
+BY_MACHINE = {
     "x86_64": "arch_prctl modify_ldt".split(),
-    "x32": "arch_prctl modify_ldt".split(),
-    "x86": "modify_ldt".split(),
     "aarch64": "arm_fadvise64_64 arm_sync_file_range sync_file_range2 breakpoint cacheflush set_tls".split(),
-    "arm": "arm_fadvise64_64 arm_sync_file_range sync_file_range2 breakpoint cacheflush set_tls".split(),
 }
 
 BY_CAPABILITY = {
@@ -71,9 +67,9 @@ BY_CAPABILITY = {
     "PERFMON": "perf_event_open",
 }
 
-# Address families below 12 (AF_DECnet) and these: AF_DECnet, AF_BLUETOOTH … are left out, AF_ALG (38) and AF_VSOCK (40) too.
-SOCKET_BELOW = 12
-SOCKET_FAMILIES = (13, 14, 15, 16, 17, 18, 21, 22, 24, 26, 27, 28, 29, 30, 31, 32, 33, 35, 36, 39, 41, 42, 43, 44, 45)
+# Address families, first and last of each range. Left out: DECnet (12), SNA, WAN pipe and Netbeui, ATM's signalling and others
+# that hardly anybody has audited, AF_ALG (38, CVE-2026-31431) and vsock (40), which would reach the machine that hosts this one.
+SOCKET_FAMILIES = ((0, 11), (13, 18), (21, 22), (24, 24), (26, 33), (35, 36), (39, 39), (41, 45))
 
 # Linux, Linux32, with UNAME26, and the question for the current one.
 PERSONALITIES = (0x0, 0x8, 0x20000, 0x20008, 0xFFFFFFFF)
@@ -83,22 +79,23 @@ CLONE_NAMESPACES = 0x7E020000
 ENOSYS = 38
 
 
-def profile(capabilities: frozenset[str]) -> dict[str, object]:
+def profile(capabilities: frozenset[str], machine: str) -> dict[str, object]:
     """The rules for a set of capabilities (names without CAP_), in docker's JSON form with its conditions resolved."""
-    names = [*ALWAYS, *SINCE_4_8]
+    names = [*ALWAYS, *SINCE_4_8, *BY_MACHINE.get(machine, ())]
     for capability, more in BY_CAPABILITY.items():
         if capability in capabilities:
             names += more.split()
     rules: list[dict[str, object]] = [{"names": names, "action": "SCMP_ACT_ALLOW"}]
-    rules += [{"names": more, "action": "SCMP_ACT_ALLOW", "only": architecture} for architecture, more in BY_ARCHITECTURE.items()]
-    rules.append(_with_argument("socket", SOCKET_BELOW, "SCMP_CMP_LT"))
-    rules += [_with_argument("socket", family, "SCMP_CMP_EQ") for family in SOCKET_FAMILIES]
-    rules += [_with_argument("personality", value, "SCMP_CMP_EQ") for value in PERSONALITIES]
+    for first, last in SOCKET_FAMILIES:
+        rules.append(_with_arguments("socket", ("SCMP_CMP_GE", first), ("SCMP_CMP_LE", last)))
+    rules += [_with_arguments("personality", ("SCMP_CMP_EQ", value)) for value in PERSONALITIES]
     if "SYS_ADMIN" not in capabilities:
-        rules.append(_with_argument("clone", CLONE_NAMESPACES, "SCMP_CMP_MASKED_EQ"))
+        rules.append(_with_arguments("clone", ("SCMP_CMP_MASKED_EQ", CLONE_NAMESPACES)))
         rules.append({"names": ["clone3"], "action": "SCMP_ACT_ERRNO", "errnoRet": ENOSYS})
     return {"defaultAction": "SCMP_ACT_ERRNO", "defaultErrnoRet": 1, "syscalls": rules}
 
 
-def _with_argument(name: str, value: int, comparison: str) -> dict[str, object]:
-    return {"names": [name], "action": "SCMP_ACT_ALLOW", "args": [{"index": 0, "value": value, "valueTwo": 0, "op": comparison}]}
+def _with_arguments(name: str, *comparisons: tuple[str, int]) -> dict[str, object]:
+    """Allowed when its first argument meets all comparisons."""
+    arguments = [{"index": 0, "value": value, "valueTwo": 0, "op": operator} for operator, value in comparisons]
+    return {"names": [name], "action": "SCMP_ACT_ALLOW", "args": arguments}

@@ -1,0 +1,7 @@
+"""`python -m wherry`."""
+
+from __future__ import annotations
+
+from wherry.cli.main import main
+
+main()

@@ -1,0 +1,29 @@
+"""`import`."""
+
+from __future__ import annotations
+
+from wherry.cli.options import Option, parse
+from wherry.errors import UsageError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from wherry.cli.context import Context
+
+USAGE = "[OPTIONS] file|- [REPOSITORY[:TAG]]"
+OPTIONS = (
+    Option("change", "c", "list", help="Apply Dockerfile instruction to the created image"),
+    Option("message", "m", help="Set commit message for imported image"),
+    Option("platform", help="Set platform of the image"),
+    Option("quiet", "q", "bool", hidden=True),
+)
+
+
+def run(context: Context, words: list[str]) -> int:
+    parsed = parse(OPTIONS, words)
+    if not 1 <= len(parsed.words) <= 2:
+        raise UsageError(f"'{context.path}' requires 1 or 2 arguments")
+    source: str | int = 0 if parsed.words[0] == "-" else parsed.words[0]
+    name = parsed.words[1] if len(parsed.words) == 2 else None
+    image_id = context.engine.images.import_(source, reference=name, changes=parsed.change, message=parsed.message, platform=parsed.platform)
+    context.out(image_id + "\n")
+    return 0

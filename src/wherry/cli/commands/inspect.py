@@ -1,0 +1,29 @@
+"""`inspect`."""
+
+from __future__ import annotations
+
+from wherry.cli.commands import documents
+from wherry.cli.commands.several import needs_names
+from wherry.cli.options import Option, parse
+from wherry.errors import UsageError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from wherry.cli.context import Context
+
+USAGE = "[OPTIONS] NAME|ID [NAME|ID...]"
+OPTIONS = (
+    Option("format", "f", help="Format output using a Go template, or 'json'"),
+    Option("size", "s", "bool", help="Display total file sizes if the type is container"),
+    Option("type", help="Only inspect objects of the given type (container|image)"),
+)
+
+
+def run(context: Context, words: list[str]) -> int:
+    parsed = parse(OPTIONS, words)
+    needs_names(context, parsed.words)
+    if parsed.type not in ("", "container", "image"):
+        raise UsageError(f'unknown type: "{parsed.type}"', hint="container and image are known")
+    missing = f"error: no such {parsed.type or 'object'}: {{}}"
+    system = context.engine.system
+    return documents.show(context, parsed.words, parsed.format, lambda name: system.inspect_any(name, parsed.type, parsed.size), missing)

@@ -1,0 +1,20 @@
+"""`tag`."""
+
+from __future__ import annotations
+
+from wherry.cli.commands.several import needs_exactly
+from wherry.cli.options import Option, parse
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from wherry.cli.context import Context
+
+USAGE = "SOURCE_IMAGE[:TAG] TARGET_IMAGE[:TAG]"
+OPTIONS: tuple[Option, ...] = ()
+
+
+def run(context: Context, words: list[str]) -> int:
+    parsed = parse(OPTIONS, words)
+    needs_exactly(context, parsed.words, 2)
+    context.engine.images.tag(parsed.words[0], parsed.words[1])
+    return 0

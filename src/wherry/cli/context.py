@@ -1,0 +1,112 @@
+"""What every command shares: the global options, the engine, ways to print."""
+
+from __future__ import annotations
+
+import os
+
+from wherry.errors import Unsupported, UsageError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from wherry.engine import Engine
+
+_WITH_VALUE = {"--root", "--runroot", "--log-level", "-l"}
+_LEVELS = ("debug", "info", "warn", "warning", "error", "fatal")
+
+
+class Context:
+    """One run of the command line."""
+
+    def __init__(self) -> None:
+        self.program = "wherry"
+        self.path = ""
+        self.root: str | None = None
+        self.runroot: str | None = None
+        self.debugging = False
+        self.finished: int | None = None
+        self._engine: Engine | None = None
+
+    def globals(self, words: list[str]) -> list[str]:
+        """Take the global options off the front. Raises UsageError."""
+        at = 0
+        while at < len(words) and words[at].startswith("-") and words[at] != "-":
+            word = words[at]
+            name, equals, value = word.partition("=")
+            at += 1
+            if name in _WITH_VALUE:
+                if not equals:
+                    if at >= len(words):
+                        raise UsageError(f"flag needs an argument: {name}")
+                    value = words[at]
+                    at += 1
+                self._global(name, value)
+            elif name in ("--debug", "-D"):
+                self.debugging = True
+            elif name in ("--version", "-v"):
+                from wherry.version import VERSION
+
+                self.out(f"wherry version {VERSION}\n")
+                self.finished = 0
+            elif name in ("--help", "-h"):
+                from wherry.cli.help import overview
+
+                self.out(overview(self, ""))
+                self.finished = 0
+            elif name in ("--host", "-H", "--context", "--tls", "--tlsverify"):
+                raise Unsupported(f"{name}: there is no daemon to talk to", hint="leave it out: wherry works in-process")
+            else:
+                raise UsageError(f"unknown flag: {name}")
+        return words[at:]
+
+    def _global(self, name: str, value: str) -> None:
+        if name == "--root":
+            self.root = value
+        elif name == "--runroot":
+            self.runroot = value
+        elif value.lower() not in _LEVELS:
+            raise UsageError(f"Unable to parse logging level: {value}")
+        elif value.lower() == "debug":
+            self.debugging = True
+
+    @property
+    def engine(self) -> Engine:
+        if self._engine is None:
+            from wherry.engine import Engine
+
+            self._engine = Engine(self.root, self.runroot, on_warning=self.warn, debug=self._debug if self.debugging else None)
+        return self._engine
+
+    def _debug(self, line: str) -> None:
+        os.write(2, os.fsencode(f"plan: {line}\n"))
+
+    def warn(self, text: str) -> None:
+        os.write(2, os.fsencode(f"WARNING: {text}\n"))
+
+    def out(self, text: str) -> None:
+        """Write to standard output; a closed one raises BrokenPipeError, which main turns into an exit code."""
+        write(1, os.fsencode(text))
+
+    def error(self, text: str) -> None:
+        write(2, os.fsencode(text + "\n"))
+
+    def fail(self, error: Exception) -> None:
+        """An error of one of several arguments, as docker prints it; the others go on."""
+        daemon = getattr(error, "daemon", False)
+        self.error(f"Error response from daemon: {error}" if daemon else str(error))
+        hint = getattr(error, "hint", "")
+        if hint:
+            self.error(hint)
+
+
+def write(fd: int, data: bytes) -> None:
+    """All of `data`, also to a terminal that somebody made non-blocking."""
+    view = memoryview(data)
+    while view:
+        try:
+            view = view[os.write(fd, view) :]
+        except BlockingIOError:
+            import select
+
+            waiter = select.poll()
+            waiter.register(fd, select.POLLOUT)
+            waiter.poll()

@@ -1,0 +1,80 @@
+"""Help out of the table of commands, in docker's form."""
+
+from __future__ import annotations
+
+import sys
+
+from wherry.cli import table
+from wherry.cli.options import Option
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from wherry.cli.context import Context
+
+_GLOBALS = (
+    Option("debug", "D", "bool", help="Print launch plans and tracebacks"),
+    Option("log-level", "l", placeholder="string", help='Set the logging level ("debug", "info", "warn", "error", "fatal")'),
+    Option("root", placeholder="string", help="Folder of the store"),
+    Option("runroot", placeholder="string", help="Folder of what needn't survive a reboot"),
+    Option("version", "v", "bool", help="Print version information and quit"),
+)
+
+
+def overview(context: Context, group: str) -> str:
+    """The page of all commands, or of one group's."""
+    program = context.program
+    lines = [f"Usage:  {program} {group + ' ' if group else '[OPTIONS] '}COMMAND", "", table.GROUPS.get(group, "A container engine without a daemon and without root"), ""]
+    if group:
+        lines += ["Commands:"]
+        lines += _aligned([(p.split(" ")[1], s) for p, (_m, s) in sorted(table.COMMANDS.items()) if p.startswith(group + " ") and p != "container cleanup"])
+    else:
+        lines += ["Management Commands:", *_aligned(sorted(table.GROUPS.items())), "", "Commands:"]
+        lines += _aligned([(p, s) for p, (_m, s) in sorted(table.COMMANDS.items()) if " " not in p])
+        lines += ["", "Global Options:", *_options(_GLOBALS)]
+    lines += ["", f"Run '{program} {group + ' ' if group else ''}COMMAND --help' for more information on a command."]
+    return "\n".join(lines) + "\n"
+
+
+def command_help(context: Context, path: str) -> str:
+    name, summary = table.COMMANDS[path]
+    module = __import__(f"wherry.cli.commands.{name}", fromlist=["OPTIONS"])
+    lines = [f"Usage:  {context.program} {path} {module.USAGE}", "", summary]
+    same = sorted(p for p, (m, _s) in table.COMMANDS.items() if m == name) + [a for a, p in table.ALIASES.items() if p == path]
+    if len(same) > 1:
+        lines += ["", "Aliases:", "  " + ", ".join(f"{context.program} {p}" for p in same)]
+    shown = tuple(o for o in module.OPTIONS if not o.hidden)
+    if shown:
+        lines += ["", "Options:", *_options(shown)]
+    return "\n".join(lines) + "\n"
+
+
+def _options(options: tuple[Option, ...]) -> list[str]:
+    rows = []
+    for option in sorted(options, key=lambda o: o.name):
+        short = f"-{option.short}, " if option.short else "    "
+        kind = {"bool": "", "list": " list", "int": " int", "str": " string"}[option.kind]
+        if option.placeholder:
+            kind = " " + option.placeholder
+        rows.append((f"{short}--{option.name}{kind}", option.help))
+    return _aligned(rows)
+
+
+def _aligned(rows: list[tuple[str, str]]) -> list[str]:
+    width = max((len(left) for left, _right in rows), default=0)
+    return [f"  {left:{width}}   {right}".rstrip() for left, right in rows]
+
+
+def about(context: Context, words: list[str]) -> int:
+    """`help`, `help COMMAND`."""
+    if not words:
+        sys.stdout.write(overview(context, ""))
+        return 0
+    path, _count = table.find(words)
+    if path:
+        sys.stdout.write(command_help(context, path))
+        return 0
+    if words[0] in table.GROUPS:
+        sys.stdout.write(overview(context, words[0]))
+        return 0
+    context.error(f"unknown help topic: {' '.join(words)}")
+    return 1

@@ -1,0 +1,158 @@
+"""The command line's spine: find the command, run it, turn errors into text and exit codes. Nothing below here prints or exits."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from wherry.cli import table
+from wherry.cli.options import Help
+from wherry.errors import WherryError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import NoReturn
+
+    from wherry.cli.context import Context
+
+# Commands whose errors exit with 125, as docker's do: what the container itself returns must be told from what we say.
+_RUNNERS = ("run", "create", "container run", "container create")
+
+
+def main(argv: list[str] | None = None) -> NoReturn:
+    """Run the command line and end the process. Leaves by os._exit: closing the database would only cost time (docs/internals/store.md)."""
+    code = 1
+    try:
+        code = run(sys.argv[1:] if argv is None else argv)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        code = 141
+    except KeyboardInterrupt:
+        code = 130
+    except OSError as error:
+        # A full disk behind our own output, or a terminal that is gone.
+        code = code or 1
+        _complain(f"wherry: {os.strerror(error.errno or 0)}")
+    finally:
+        _flush()
+    os._exit(code)
+
+
+def run(words: list[str]) -> int:
+    """The exit code of a command line."""
+    from wherry.cli.context import Context
+
+    context = Context()
+    try:
+        words = context.globals(words)
+    except WherryError as error:
+        return _report(context, error, "")
+    if context.finished is not None:
+        return context.finished
+    path, count = table.find(words)
+    if not path:
+        return _no_command(context, words)
+    context.path = path
+    try:
+        module = _load(table.COMMANDS[path][0])
+        return int(module.run(context, words[count:]))
+    except Help:
+        from wherry.cli.help import command_help
+
+        sys.stdout.write(command_help(context, path))
+        return 0
+    except WherryError as error:
+        return _report(context, error, path)
+    except (BrokenPipeError, KeyboardInterrupt):
+        raise
+    except Exception as error:
+        return _unexpected(context, error)
+
+
+def _load(name: str) -> object:
+    module = "wherry.cli.commands." + name
+    __import__(module)
+    return sys.modules[module]
+
+
+def _report(context: Context, error: WherryError, path: str) -> int:
+    program = context.program
+    runner = path in _RUNNERS
+    usage = error.id == "usage"
+    text = error.message
+    if error.daemon:
+        text = f"Error response from daemon: {text}"
+    if runner or usage:
+        text = f"{program}: {text}"
+    if error.hint:
+        text += f"\n{error.hint}"
+    if runner or usage:
+        text += f"\n\nRun '{program} {path} --help' for more information" if path else f"\n\nRun '{program} --help' for more information"
+    _complain(text)
+    if context.debugging:
+        import traceback
+
+        traceback.print_exc()
+    if runner:
+        return error.exit_code if error.exit_code in (126, 127) else 125
+    return error.exit_code
+
+
+def _no_command(context: Context, words: list[str]) -> int:
+    program = context.program
+    if not words or words[0] in table.GROUPS and len(words) == 1:
+        from wherry.cli.help import overview
+
+        sys.stdout.write(overview(context, words[0] if words else ""))
+        return 0
+    word = words[0]
+    if word == "help":
+        from wherry.cli.help import about
+
+        return about(context, words[1:])
+    if word in table.GROUPS:
+        if words[1] in ("--help", "-h"):
+            from wherry.cli.help import overview
+
+            sys.stdout.write(overview(context, word))
+            return 0
+        word = f"{word} {words[1]}"
+    if words[0] in table.NOT_YET or word.split(" ")[-1] in table.NOT_YET:
+        hint = table.NOT_YET.get(words[0]) or table.NOT_YET.get(word.split(" ")[-1]) or ""
+        _complain(f"{program}: '{word}' is not supported yet" + (f"; {hint}" if hint else ""))
+        return 1
+    from wherry.cli.options import nearest
+
+    near = nearest(word, list(table.COMMANDS))
+    _complain(f"{program}: unknown command: {program} {word}" + (f"\n\nDid you mean: {near}?" if near else "") + f"\n\nRun '{program} --help' for more information")
+    return 1
+
+
+def _unexpected(context: Context, error: Exception) -> int:
+    """A fault of ours, or an error of the system that nobody expected. No traceback reaches a user who didn't ask for it."""
+    if context.debugging:
+        import traceback
+
+        traceback.print_exc()
+    elif isinstance(error, OSError) and error.errno:
+        name = f"{error.filename}: " if error.filename else ""
+        _complain(f"{context.program}: {name}{os.strerror(error.errno).lower()}")
+    else:
+        _complain(f"{context.program}: internal error: {type(error).__name__}: {error}\nrun it again with --debug and report what it prints")
+    return 125 if context.path in _RUNNERS else 1
+
+
+def _complain(text: str) -> None:
+    data = os.fsencode(text + "\n")
+    try:
+        os.write(2, data)
+    except OSError:
+        return
+
+
+def _flush() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (OSError, ValueError, AttributeError):
+            continue

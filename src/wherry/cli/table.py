@@ -1,0 +1,119 @@
+"""The one table of commands: help, completion and the reference page come out of it. Modules are loaded when a command is used.
+
+name path → (module in cli/commands, summary). Several paths may name one module: docker's both spellings.
+"""
+
+from __future__ import annotations
+
+COMMANDS: dict[str, tuple[str, str]] = {
+    "attach": ("attach", "Attach local standard input, output, and error streams to a running container"),
+    "create": ("create", "Create a new container"),
+    "exec": ("exec", "Execute a command in a running container"),
+    "history": ("history", "Show the history of an image"),
+    "images": ("images", "List images"),
+    "import": ("import_", "Import the contents from a tarball to create a filesystem image"),
+    "info": ("info", "Display system-wide information"),
+    "inspect": ("inspect", "Return low-level information on containers and images"),
+    "kill": ("kill", "Kill one or more running containers"),
+    "load": ("load", "Load an image from a tar archive or STDIN"),
+    "logs": ("logs", "Fetch the logs of a container"),
+    "ps": ("ps", "List containers"),
+    "rename": ("rename", "Rename a container"),
+    "restart": ("restart", "Restart one or more containers"),
+    "rm": ("rm", "Remove one or more containers"),
+    "rmi": ("rmi", "Remove one or more images"),
+    "run": ("run", "Create and run a new container from an image"),
+    "start": ("start", "Start one or more stopped containers"),
+    "stop": ("stop", "Stop one or more running containers"),
+    "tag": ("tag", "Create a tag TARGET_IMAGE that refers to SOURCE_IMAGE"),
+    "untag": ("untag", "Remove names of an image"),
+    "version": ("version", "Show the wherry version information"),
+    "wait": ("wait", "Block until one or more containers stop, then print their exit codes"),
+    "container attach": ("attach", "Attach local standard input, output, and error streams to a running container"),
+    "container cleanup": ("container_cleanup", "Finish the end of containers that are to be removed"),
+    "container create": ("create", "Create a new container"),
+    "container exec": ("exec", "Execute a command in a running container"),
+    "container exists": ("container_exists", "Exit with 0 if a container exists, else with 1"),
+    "container inspect": ("container_inspect", "Display detailed information on one or more containers"),
+    "container kill": ("kill", "Kill one or more running containers"),
+    "container logs": ("logs", "Fetch the logs of a container"),
+    "container ls": ("ps", "List containers"),
+    "container prune": ("container_prune", "Remove all stopped containers"),
+    "container rename": ("rename", "Rename a container"),
+    "container restart": ("restart", "Restart one or more containers"),
+    "container rm": ("rm", "Remove one or more containers"),
+    "container run": ("run", "Create and run a new container from an image"),
+    "container start": ("start", "Start one or more stopped containers"),
+    "container stop": ("stop", "Stop one or more running containers"),
+    "container wait": ("wait", "Block until one or more containers stop, then print their exit codes"),
+    "image exists": ("image_exists", "Exit with 0 if an image exists, else with 1"),
+    "image history": ("history", "Show the history of an image"),
+    "image import": ("import_", "Import the contents from a tarball to create a filesystem image"),
+    "image inspect": ("image_inspect", "Display detailed information on one or more images"),
+    "image load": ("load", "Load an image from a tar archive or STDIN"),
+    "image ls": ("images", "List images"),
+    "image prune": ("image_prune", "Remove unused images"),
+    "image rm": ("rmi", "Remove one or more images"),
+    "image tag": ("tag", "Create a tag TARGET_IMAGE that refers to SOURCE_IMAGE"),
+    "image untag": ("untag", "Remove names of an image"),
+    "system check": ("system_check", "Verify every invariant of the store"),
+    "system df": ("system_df", "Show disk usage"),
+    "system info": ("info", "Display system-wide information"),
+    "system prune": ("system_prune", "Remove unused data"),
+}
+
+# Other words for a command.
+ALIASES = {
+    "container list": "container ls",
+    "container ps": "container ls",
+    "container remove": "container rm",
+    "image list": "image ls",
+    "image remove": "image rm",
+}
+
+GROUPS = {"container": "Manage containers", "image": "Manage images", "system": "Manage wherry"}
+
+# docker's and podman's commands that are not there yet, and what to do meanwhile.
+NOT_YET: dict[str, str] = {
+    "build": "build the image elsewhere and `load` it",
+    "builder": "",
+    "buildx": "",
+    "commit": "",
+    "compose": "",
+    "context": "",
+    "cp": "use `exec` with tar: wherry exec C tar -C /path -c . | tar -x",
+    "diff": "",
+    "events": "",
+    "export": "use `exec` with tar: wherry exec C tar -C / -c --one-file-system .",
+    "healthcheck": "",
+    "kube": "",
+    "login": "",
+    "logout": "",
+    "manifest": "",
+    "network": "use --network none, host or container:NAME",
+    "pause": "",
+    "plugin": "",
+    "pod": "",
+    "port": "",
+    "pull": "`load` an archive, or `import` a root file system",
+    "push": "",
+    "save": "",
+    "search": "",
+    "secret": "",
+    "stats": "",
+    "swarm": "",
+    "top": "use `exec C ps`",
+    "unpause": "",
+    "update": "",
+    "volume": "use a bind mount",
+}
+
+
+def find(words: list[str]) -> tuple[str, int]:
+    """(path of the command, how many words it took), or ("", 0)."""
+    for count in (2, 1):
+        path = " ".join(words[:count])
+        path = ALIASES.get(path, path)
+        if len(words) >= count and path in COMMANDS:
+            return path, count
+    return "", 0
