@@ -7,6 +7,7 @@
 #include <signal.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -123,6 +124,7 @@ static _Noreturn void first(const struct plan *plan, int sock, int userns, const
 {
     static struct slots slots;
     struct report r = {sock, -1};
+    struct op op;
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     sigset_t none;
     sigemptyset(&none);
@@ -132,8 +134,18 @@ static _Noreturn void first(const struct plan *plan, int sock, int userns, const
     prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
     /* The host's procfs: an exec finds itself in it by its pid there, whatever the container made of its own. */
     int proc = is_exec ? open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC) : -1;
+    if (plan_find(plan, OP_INIT, &op))
+        reaper_prepare();
     join_v1_groups(plan, &r);
     outer_limits(plan, &r);
+    /* An ordinary user may take parts of the mount tree only in a mount namespace that his R owns. It ends with us; what host
+     * mounts and unmounts meanwhile travels in, so that nothing of the host's is kept busy. */
+    if (!is_exec && plan_find(plan, OP_USERNS_ROOT, &op) && op.f[0].i) {
+        r.op = op.index;
+        if (unshare(CLONE_NEWNS) || mount(NULL, "/", NULL, MS_SLAVE | MS_REC, NULL))
+            fail(&r, errno, "a mount namespace");
+        r.op = -1;
+    }
     sources_open(plan, &slots, userns, &r);
     join_namespaces(plan, userns, &r);
     if (userns >= 0)

@@ -11,7 +11,7 @@
 extern char **environ;
 
 static const struct { const char *word; int (*run)(int, char **); } COMMANDS[] = {
-    {"run", cmd_run}, {"exec", cmd_exec}, {"enter", cmd_enter},
+    {"run", cmd_run}, {"exec", cmd_exec}, {"enter", cmd_enter}, {"init", cmd_init},
     {"unpack", cmd_unpack}, {"rmtree", cmd_rmtree},
 };
 

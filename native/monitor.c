@@ -405,6 +405,21 @@ static void remove_run_folder(void)
         unlinkat(parent, m.id, AT_REMOVEDIR);
 }
 
+static void read_client(struct client *c);
+
+/* What clients have said and we haven't heard: a CLAIM counts, and a socket that is closed with words unread in it
+ * greets the other side with ECONNRESET. */
+static void take_last_words(void)
+{
+    for (int i = 0; i < CLIENTS; i++)
+        for (int tries = 0; tries < 64 && m.clients[i].fd >= 0; tries++) {
+            struct pollfd w = {m.clients[i].fd, POLLIN, 0};
+            if (poll(&w, 1, 0) <= 0 || !(w.revents & POLLIN))
+                break;
+            read_client(&m.clients[i]);
+        }
+}
+
 static _Noreturn void end(const struct plan *plan)
 {
     int claimed = 0;
@@ -420,6 +435,7 @@ static _Noreturn void end(const struct plan *plan)
     }
     write_exit();
     remove_groups(plan);
+    take_last_words();
     for (int i = 0; i < CLIENTS; i++)
         claimed |= m.clients[i].fd >= 0 && m.clients[i].claims;
     if (m.remove)
@@ -907,6 +923,12 @@ static _Noreturn void monitor(int plan_fd, int status, int attach, int exec, con
     }
     if (start(&plan, status))
         give_up(&plan);
+    struct stat st;
+    if (!exec && (fstat(m.run_fd, &st) || st.st_nlink == 0)) {
+        /* The command that wanted us was killed before we were among the living, and another one has swept its folder away. */
+        kill_init(SIGKILL);
+        give_up(&plan);
+    }
     if (exec) {
         m.run_dir[0] = 0;
         if (pidfile) {

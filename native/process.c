@@ -12,6 +12,7 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/sendfile.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -404,7 +405,7 @@ static int has_home(char **env)
     return 0;
 }
 
-/* --init: reap everything, pass signals on, end as the payload ended. Never executes anything itself. */
+/* --init: reap everything, pass signals on, end as the payload ended. */
 static _Noreturn void reap(pid_t payload, const sigset_t *all)
 {
     for (;;) {
@@ -420,7 +421,43 @@ static _Noreturn void reap(pid_t payload, const sigset_t *all)
     }
 }
 
-static void split_reaper(struct report *r, const int *keep, int keeps)
+/* The reaper as a program: `init PID`, executed by the container's first process, which has the payload as its child already. */
+int cmd_init(int argc, char **argv)
+{
+    int64_t payload;
+    sigset_t all;
+    if (argc < 1 || parse_number(argv[0], &payload) || payload < 1)
+        return 125;
+    sigfillset(&all);
+    sigprocmask(SIG_BLOCK, &all, NULL);
+    prctl(PR_SET_NAME, "wherry-init");
+    close_from(0, NULL, 0);
+    reap((pid_t)payload, &all);
+}
+
+static int reaper_image = -1;
+
+/* A sealed copy of this program in memory for the reaper, made while the host's file is in sight. It must execute something: until
+ * its first exec a process of ours is undumpable and belongs to the host's user namespace, so that no `exec` could join it. And it
+ * must not be the host's file, which an ordinary user's container would hold by /proc/1/exe as its owner (CVE-2019-5736). */
+void reaper_prepare(void)
+{
+    int self = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
+    int fd = (int)syscall(SYS_memfd_create, "wherry-init", 1 | 2 | 0x10 /* CLOEXEC, ALLOW_SEALING, EXEC */);
+    if (fd < 0 && errno == EINVAL) /* before 6.3 */
+        fd = (int)syscall(SYS_memfd_create, "wherry-init", 1 | 2);
+    ssize_t n = 1;
+    while (self >= 0 && fd >= 0 && n > 0)
+        n = sendfile(fd, self, NULL, 1 << 20);
+    if (self >= 0)
+        close(self);
+    if (fd >= 0 && (self < 0 || n < 0 || fcntl(fd, 1033 /* F_ADD_SEALS */, 15 /* SEAL, SHRINK, GROW, WRITE */)))
+        close(fd), fd = -1;
+    reaper_image = fd;
+}
+
+/* Fork the payload, which returns; the first process becomes the reaper, with the payload's own rights and filter. */
+static void split_reaper(const struct report *r)
 {
     sigset_t all, old;
     sigfillset(&all);
@@ -438,9 +475,24 @@ static void split_reaper(struct report *r, const int *keep, int keeps)
         }
         return;
     }
-    (void)keep, (void)keeps;
+    char number[24];
+    text_number(number, sizeof number, 0, pid);
+    char *argv[] = {(char *)"wherry-init", (char *)"init", number, NULL}, *env[] = {NULL};
+    if (reaper_image >= 0)
+        syscall(SYS_execveat, reaper_image, "", argv, env, 0x1000 /* AT_EMPTY_PATH */);
+    /* A filter of the user's own that knows no execveat: the reaper works without, only nobody can join it. */
     close_from(0, NULL, 0);
     reap(pid, &all);
+}
+
+/* Root may have less than everything itself, in a container or a restricted service: nobody can be given more. */
+static uint64_t own_caps(void)
+{
+    struct __user_cap_header_struct h = {_LINUX_CAPABILITY_VERSION_3, 0};
+    struct __user_cap_data_struct d[2];
+    if (syscall(SYS_capget, &h, d))
+        return ~(uint64_t)0;
+    return d[0].permitted | (uint64_t)d[1].permitted << 32;
 }
 
 _Noreturn void become(const struct plan *plan, int slave, int proc, struct report *r)
@@ -505,9 +557,7 @@ _Noreturn void become(const struct plan *plan, int slave, int proc, struct repor
     if (proc >= 0)
         close(proc);
     int nnp = plan_find(plan, OP_NO_NEW_PRIVS, &op);
-    int reaper = plan_find(plan, OP_INIT, &op);
-    if (reaper)
-        split_reaper(r, &r->fd, 1);
+    uint64_t own = own_caps();
     /* Without no_new_privs a filter needs CAP_SYS_ADMIN, so it comes before the privileges go; with it, last. */
     if (!nnp)
         filters(plan, r);
@@ -525,19 +575,22 @@ _Noreturn void become(const struct plan *plan, int slave, int proc, struct repor
         fail(&at, errno, "the user has no id in this container");
     prctl(PR_SET_KEEPCAPS, 0, 0, 0, 0);
     if (with_caps) {
-        uint64_t permitted = (uint64_t)caps.f[2].i, inheritable = (uint64_t)caps.f[3].i, ambient = (uint64_t)caps.f[4].i;
+        uint64_t effective = (uint64_t)caps.f[1].i & own, permitted = (uint64_t)caps.f[2].i & own;
+        uint64_t inheritable = (uint64_t)caps.f[3].i & own, ambient = (uint64_t)caps.f[4].i & own;
         /* Another user than root keeps none, as docker: exec would drop them anyway; they must not be seen before it. */
         if (who.uid != 0)
             permitted = ambient;
-        if (set_caps(who.uid ? ambient : (uint64_t)caps.f[1].i, permitted, inheritable))
+        if (set_caps(who.uid ? ambient : effective, permitted, inheritable))
             fail(&caps_at, errno, "capset");
         prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
         for (int cap = 0; cap < 64; cap++)
             if (ambient >> cap & 1)
                 prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, cap, 0, 0);
     }
-    /* A change of ids cleared it. */
+    /* A change of ids cleared it; had M died in between, nobody would read this. */
     prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (send_record(r->fd, 13, 0, NULL, 0, 0))
+        _exit(125);
     if (chdir(folder))
         fail(&cwd_at, errno, folder);
     check_folder(folder, &cwd_at);
@@ -551,6 +604,8 @@ _Noreturn void become(const struct plan *plan, int slave, int proc, struct repor
         filters(plan, r);
     }
     sys_close_range(3, ~0u, 4 /* CLOSE_RANGE_CLOEXEC */);
+    if (plan_find(plan, OP_INIT, &op))
+        split_reaper(r);
     execve(program, argv, env);
     fail(&argv_at, errno, argv[0]);
 }

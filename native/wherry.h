@@ -118,6 +118,7 @@ void rootfs_build(const struct plan *plan, struct slots *slots, int sock, const 
 int open_in_root(int root, const char *path, uint64_t flags);
 
 /* process.c */
+void reaper_prepare(void); /* for --init, with the host in sight */
 _Noreturn void become(const struct plan *plan, int slave, int proc, struct report *r);
 void outer_limits(const struct plan *plan, const struct report *r);
 
@@ -129,6 +130,7 @@ struct log_state;
 
 int cmd_run(int argc, char **argv);
 int cmd_exec(int argc, char **argv);
+int cmd_init(int argc, char **argv);
 int cmd_enter(int argc, char **argv);
 int cmd_unpack(int argc, char **argv);
 int cmd_rmtree(int argc, char **argv);
