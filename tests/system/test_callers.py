@@ -18,7 +18,7 @@ def test_umask(w: Wherry) -> None:
 
 
 def test_umask_of_the_caller_spares_the_store(w: Wherry) -> None:
-    ident = w.ok("run", "-d", "--name", "x", "busybox", "sleep", "100", preexec_fn=lambda: os.umask(0o000))
+    ident = w.ok("run", "-d", "--name", "cx", "busybox", "sleep", "100", preexec_fn=lambda: os.umask(0o000))
     for path in (w.root, w.runroot, w.root / "containers" / ident):
         assert not path.stat().st_mode & 0o002, path
 
@@ -31,9 +31,9 @@ def test_ignored_and_blocked_signals(w: Wherry) -> None:
 
     out = w.ok("run", "--rm", "busybox", "grep", "-E", "Sig(Ign|Blk)", "/proc/self/status", preexec_fn=odd)
     assert [line.split()[1] for line in out.splitlines()] == ["0" * 16, "0" * 16]
-    w.ok("run", "-d", "--name", "x", "busybox", "sleep", "100", preexec_fn=odd)
-    assert w.ok("exec", "x", "grep", "-E", "Sig(Ign|Blk)", "/proc/self/status", preexec_fn=odd).split()[1::2] == ["0" * 16] * 2
-    w.ok("stop", "-t", "1", "x")
+    w.ok("run", "-d", "--name", "cx", "busybox", "sleep", "100", preexec_fn=odd)
+    assert w.ok("exec", "cx", "grep", "-E", "Sig(Ign|Blk)", "/proc/self/status", preexec_fn=odd).split()[1::2] == ["0" * 16] * 2
+    w.ok("stop", "-t", "1", "cx")
 
 
 def test_descriptors(w: Wherry) -> None:
@@ -42,9 +42,9 @@ def test_descriptors(w: Wherry) -> None:
     try:
         out = w.ok("run", "--rm", "busybox", "ls", "/proc/self/fd", pass_fds=fds)
         assert set(out.split()) <= {"0", "1", "2", "3"}  # 3 is the folder that ls reads
-        w.ok("run", "-d", "--name", "x", "busybox", "sleep", "100", pass_fds=fds)
-        assert str(folder) not in w.ok("exec", "x", "ls", "-l", "/proc/1/fd")
-        assert set(w.ok("exec", "x", "ls", "/proc/self/fd", pass_fds=fds).split()) <= {"0", "1", "2", "3"}
+        w.ok("run", "-d", "--name", "cx", "busybox", "sleep", "100", pass_fds=fds)
+        assert str(folder) not in w.ok("exec", "cx", "ls", "-l", "/proc/1/fd")
+        assert set(w.ok("exec", "cx", "ls", "/proc/self/fd", pass_fds=fds).split()) <= {"0", "1", "2", "3"}
     finally:
         for fd in fds:
             os.close(fd)
@@ -88,10 +88,10 @@ def test_no_environment_at_all(w: Wherry) -> None:
 
 @pytest.mark.parametrize("locale", ["C", "POSIX", "de_DE.UTF-8", "nonsense"])
 def test_locale(w: Wherry, locale: str) -> None:
-    w.ok("run", "--name", "x", "-e", "A=ä", "busybox", "echo", "grüße", env={"LANG": locale, "LC_ALL": locale})
-    done = w("logs", "x", env={"LANG": locale, "LC_ALL": locale}, text=False)
+    w.ok("run", "--name", "cx", "-e", "A=ä", "busybox", "echo", "grüße", env={"LANG": locale, "LC_ALL": locale})
+    done = w("logs", "cx", env={"LANG": locale, "LC_ALL": locale}, text=False)
     assert done.stdout.decode() == "grüße\n"
-    assert "ä" in w("inspect", "x", env={"LANG": locale, "LC_ALL": locale}, text=False).stdout.decode()
+    assert "ä" in w("inspect", "cx", env={"LANG": locale, "LC_ALL": locale}, text=False).stdout.decode()
     assert w("ps", "-a", env={"LC_ALL": locale}, text=False).returncode == 0
 
 
@@ -125,13 +125,13 @@ def test_nohup_and_setsid(w: Wherry) -> None:
 
 
 def test_container_outlives_the_session_of_its_caller(w: Wherry) -> None:
-    run = w.popen("run", "-d", "--name", "x", "busybox", "sleep", "100", start_new_session=True)
+    run = w.popen("run", "-d", "--name", "cx", "busybox", "sleep", "100", start_new_session=True)
     run.communicate(timeout=20)
     try:
         os.killpg(run.pid, signal.SIGHUP)
     except ProcessLookupError:
         pass
-    assert w.state("x") == "running"
+    assert w.state("cx") == "running"
 
 
 def test_niceness_is_not_raised(w: Wherry) -> None:

@@ -11,8 +11,8 @@ from support.engine import Wherry
 
 @pytest.fixture
 def c(w: Wherry) -> str:
-    w.ok("run", "-d", "--name", "c", "-e", "FROM_RUN=1", "-w", "/tmp", "busybox", "sleep", "1000")
-    return "c"
+    w.ok("run", "-d", "--name", "cc", "-e", "FROM_RUN=1", "-w", "/tmp", "busybox", "sleep", "1000")
+    return "cc"
 
 
 def test_exit_codes(w: Wherry, c: str) -> None:

@@ -13,97 +13,97 @@ IDLE = ("sh", "-c", "trap 'exit 3' TERM; while :; do sleep 0.05; done")
 
 
 def test_create_start_attach(w: Wherry) -> None:
-    ident = w.ok("create", "--name", "x", "busybox", "echo", "hello")
+    ident = w.ok("create", "--name", "cx", "busybox", "echo", "hello")
     assert len(ident) == 64
-    assert w.state("x") == "created"
-    assert w.ok("start", "-a", "x") == "hello"
-    assert w.state("x") == "exited"
-    assert w.ok("start", "x") == "x"
-    w.until_state("x", "exited")
-    assert w.ok("logs", "x") == "hello\nhello"
+    assert w.state("cx") == "created"
+    assert w.ok("start", "-a", "cx") == "hello"
+    assert w.state("cx") == "exited"
+    assert w.ok("start", "cx") == "cx"
+    w.until_state("cx", "exited")
+    assert w.ok("logs", "cx") == "hello\nhello"
 
 
 def test_start_attached_gives_the_exit_code(w: Wherry) -> None:
-    w.ok("create", "--name", "x", "-i", "busybox", "sh", "-c", "cat; exit 11")
-    done = w("start", "-a", "-i", "x", input="in")
+    w.ok("create", "--name", "cx", "-i", "busybox", "sh", "-c", "cat; exit 11")
+    done = w("start", "-a", "-i", "cx", input="in")
     assert (done.returncode, done.stdout) == (11, "in")
 
 
 def test_writable_layer_outlives_a_stop(w: Wherry) -> None:
-    w.ok("create", "--name", "x", "busybox", "sh", "-c", "echo x >> /file; wc -l < /file")
-    assert [w.ok("start", "-a", "x") for _ in range(3)] == ["1", "2", "3"]
+    w.ok("create", "--name", "cx", "busybox", "sh", "-c", "echo x >> /file; wc -l < /file")
+    assert [w.ok("start", "-a", "cx") for _ in range(3)] == ["1", "2", "3"]
 
 
 def test_start_of_a_running_one_changes_nothing(w: Wherry) -> None:
-    w.ok("run", "-d", "--name", "x", "busybox", *IDLE)
-    pid = w.ok("inspect", "-f", "{{.State.Pid}}", "x")
-    assert w.ok("start", "x") == "x"
-    assert w.ok("inspect", "-f", "{{.State.Pid}}", "x") == pid
+    w.ok("run", "-d", "--name", "cx", "busybox", *IDLE)
+    pid = w.ok("inspect", "-f", "{{.State.Pid}}", "cx")
+    assert w.ok("start", "cx") == "cx"
+    assert w.ok("inspect", "-f", "{{.State.Pid}}", "cx") == pid
 
 
 def test_stop_sends_term(w: Wherry) -> None:
-    w.ok("run", "-d", "--name", "x", "busybox", *IDLE)
-    assert w.ok("stop", "x") == "x"
-    assert w.ok("inspect", "-f", "{{.State.Status}} {{.State.ExitCode}}", "x") == "exited 3"
-    assert w.ok("stop", "x") == "x"
+    w.ok("run", "-d", "--name", "cx", "busybox", *IDLE)
+    assert w.ok("stop", "cx") == "cx"
+    assert w.ok("inspect", "-f", "{{.State.Status}} {{.State.ExitCode}}", "cx") == "exited 3"
+    assert w.ok("stop", "cx") == "cx"
 
 
 def test_stop_escalates(w: Wherry) -> None:
-    w.ok("run", "-d", "--name", "x", "busybox", "sh", "-c", "trap '' TERM; while :; do sleep 0.05; done")
+    w.ok("run", "-d", "--name", "cx", "busybox", "sh", "-c", "trap '' TERM; while :; do sleep 0.05; done")
     start = time.monotonic()
-    assert w.ok("stop", "-t", "1", "x") == "x"
+    assert w.ok("stop", "-t", "1", "cx") == "cx"
     assert 0.9 < time.monotonic() - start < 4
-    assert w.ok("inspect", "-f", "{{.State.ExitCode}}", "x") == "137"
+    assert w.ok("inspect", "-f", "{{.State.ExitCode}}", "cx") == "137"
 
 
 def test_stop_with_another_signal(w: Wherry) -> None:
     script = "trap 'exit 21' USR1; trap 'exit 22' USR2; while :; do sleep 0.05; done"
-    w.ok("run", "-d", "--name", "x", "--stop-signal", "SIGUSR1", "busybox", "sh", "-c", script)
-    w.ok("stop", "x")
-    assert w.ok("wait", "x") == "21"
-    w.ok("start", "x")
-    w.ok("stop", "-s", "USR2", "x")
-    assert w.ok("wait", "x") == "22"
+    w.ok("run", "-d", "--name", "cx", "--stop-signal", "SIGUSR1", "busybox", "sh", "-c", script)
+    w.ok("stop", "cx")
+    assert w.ok("wait", "cx") == "21"
+    w.ok("start", "cx")
+    w.ok("stop", "-s", "USR2", "cx")
+    assert w.ok("wait", "cx") == "22"
 
 
 def test_kill(w: Wherry) -> None:
-    w.ok("run", "-d", "--name", "x", "busybox", *IDLE)
-    assert w.ok("kill", "x") == "x"
-    assert w.ok("wait", "x") == "137"
-    done = w("kill", "x")
+    w.ok("run", "-d", "--name", "cx", "busybox", *IDLE)
+    assert w.ok("kill", "cx") == "cx"
+    assert w.ok("wait", "cx") == "137"
+    done = w("kill", "cx")
     assert done.returncode == 1 and "is not running" in done.stderr
 
 
 def test_kill_with_a_signal(w: Wherry) -> None:
-    w.ok("run", "-d", "--name", "x", "busybox", "sh", "-c", "trap 'echo hup' HUP; echo ready; while :; do sleep 0.05; done")
-    w.until(lambda: "ready" in w.ok("logs", "x"))
-    w.ok("kill", "-s", "HUP", "x")
-    w.until(lambda: "hup" in w.ok("logs", "x"))
-    assert w.state("x") == "running"
-    done = w("kill", "-s", "NOSUCH", "x")
+    w.ok("run", "-d", "--name", "cx", "busybox", "sh", "-c", "trap 'echo hup' HUP; echo ready; while :; do sleep 0.05; done")
+    w.until(lambda: "ready" in w.ok("logs", "cx"))
+    w.ok("kill", "-s", "HUP", "cx")
+    w.until(lambda: "hup" in w.ok("logs", "cx"))
+    assert w.state("cx") == "running"
+    done = w("kill", "-s", "NOSUCH", "cx")
     assert done.returncode == 1 and "NOSUCH" in done.stderr
 
 
 def test_restart(w: Wherry) -> None:
-    w.ok("run", "-d", "--name", "x", "busybox", *IDLE)
-    first = w.ok("inspect", "-f", "{{.State.Pid}}", "x")
-    assert w.ok("restart", "-t", "2", "x") == "x"
-    assert w.state("x") == "running"
-    assert w.ok("inspect", "-f", "{{.State.Pid}}", "x") != first
-    w.ok("stop", "x")
-    w.ok("restart", "x")
-    assert w.state("x") == "running"
+    w.ok("run", "-d", "--name", "cx", "busybox", *IDLE)
+    first = w.ok("inspect", "-f", "{{.State.Pid}}", "cx")
+    assert w.ok("restart", "-t", "2", "cx") == "cx"
+    assert w.state("cx") == "running"
+    assert w.ok("inspect", "-f", "{{.State.Pid}}", "cx") != first
+    w.ok("stop", "cx")
+    w.ok("restart", "cx")
+    assert w.state("cx") == "running"
 
 
 def test_remove(w: Wherry) -> None:
-    w.ok("run", "-d", "--name", "x", "busybox", *IDLE)
-    done = w("rm", "x")
+    w.ok("run", "-d", "--name", "cx", "busybox", *IDLE)
+    done = w("rm", "cx")
     assert done.returncode == 1
     assert "container is running: stop the container before removing or force remove" in done.stderr
-    assert w.ok("rm", "-f", "x") == "x"
-    done = w("rm", "x")
+    assert w.ok("rm", "-f", "cx") == "cx"
+    done = w("rm", "cx")
     assert done.returncode == 1 and "No such container: x" in done.stderr
-    assert w("rm", "-f", "x").returncode in (0, 1)
+    assert w("rm", "-f", "cx").returncode in (0, 1)
 
 
 def test_several_names_go_on_after_an_error(w: Wherry) -> None:
@@ -128,10 +128,10 @@ def test_names_ids_and_prefixes(w: Wherry) -> None:
 
 
 def test_wait(w: Wherry) -> None:
-    w.ok("run", "-d", "--name", "x", "busybox", "sh", "-c", "sleep 0.4; exit 13")
-    w.ok("run", "-d", "--name", "y", "busybox", "sh", "-c", "exit 14")
-    assert w.ok("wait", "x", "y") == "13\n14"
-    assert w.ok("wait", "x") == "13"
+    w.ok("run", "-d", "--name", "cx", "busybox", "sh", "-c", "sleep 0.4; exit 13")
+    w.ok("run", "-d", "--name", "cy", "busybox", "sh", "-c", "exit 14")
+    assert w.ok("wait", "cx", "cy") == "13\n14"
+    assert w.ok("wait", "cx") == "13"
     assert w("wait", "nobody").returncode == 1
 
 
@@ -153,11 +153,11 @@ def test_both_spellings(w: Wherry, command: str) -> None:
 
 
 def test_times_and_state_in_inspect(w: Wherry) -> None:
-    w("run", "--name", "x", "busybox", "sh", "-c", "exit 2")
-    started, finished = w.ok("inspect", "-f", "{{.State.StartedAt}} {{.State.FinishedAt}}", "x").split()
+    w("run", "--name", "cx", "busybox", "sh", "-c", "exit 2")
+    started, finished = w.ok("inspect", "-f", "{{.State.StartedAt}} {{.State.FinishedAt}}", "cx").split()
     assert started < finished and started.endswith("Z")
-    w.ok("create", "--name", "y", "busybox")
-    assert w.ok("inspect", "-f", "{{.State.StartedAt}}", "y") == "0001-01-01T00:00:00Z"
+    w.ok("create", "--name", "cy", "busybox")
+    assert w.ok("inspect", "-f", "{{.State.StartedAt}}", "cy") == "0001-01-01T00:00:00Z"
 
 
 def test_processes_left_in_the_container_die_with_it(w: Wherry) -> None:
@@ -176,6 +176,6 @@ def test_stop_of_many(w: Wherry) -> None:
 
 
 def test_auto_remove_with_stop(w: Wherry) -> None:
-    w.ok("run", "-d", "--rm", "--name", "x", "busybox", *IDLE)
-    w.ok("stop", "x")
+    w.ok("run", "-d", "--rm", "--name", "cx", "busybox", *IDLE)
+    w.ok("stop", "cx")
     w.until(lambda: w.ids() == [])

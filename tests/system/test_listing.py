@@ -73,13 +73,13 @@ def test_unknown_filter(w: Wherry) -> None:
 
 
 def test_formats(w: Wherry) -> None:
-    w.ok("run", "-d", "--name", "x", "-l", "a=b", "busybox", "sh", "-c", "sleep 1000; echo a long command line")
-    assert w.ok("ps", "--format", "table {{.Names}}\t{{.Image}}").splitlines() == ["NAMES     IMAGE", "x         busybox"]
+    w.ok("run", "-d", "--name", "cx", "-l", "a=b", "busybox", "sh", "-c", "sleep 1000; echo a long command line")
+    assert w.ok("ps", "--format", "table {{.Names}}\t{{.Image}}").splitlines() == ["NAMES     IMAGE", "cx        busybox"]
     row = json.loads(w.ok("ps", "--format", "json"))
-    assert row["Names"] == "x" and row["State"] == "running" and row["Labels"] == "a=b"
+    assert row["Names"] == "cx" and row["State"] == "running" and row["Labels"] == "a=b"
     assert json.loads(w.ok("ps", "--format", "{{json .}}")) == row
     assert w.ok("ps", "--format", "{{.Command}}") == '"sh -c \'sleep 1000; …"'
-    assert w.ok("ps", "--format", '{{upper .Names}}-{{.Label "a"}}') == "X-b"
+    assert w.ok("ps", "--format", '{{upper .Names}}-{{.Label "a"}}') == "CX-b"
     done = w("ps", "--format", "{{.NoSuchField}}")
     assert done.returncode == 1 and "Traceback" not in done.stderr
     done = w("ps", "--format", "{{.Names")
@@ -87,7 +87,7 @@ def test_formats(w: Wherry) -> None:
 
 
 def test_size(w: Wherry) -> None:
-    w.ok("run", "--name", "x", "busybox", "sh", "-c", "head -c 100000 /dev/zero > /big")
+    w.ok("run", "--name", "cx", "busybox", "sh", "-c", "head -c 100000 /dev/zero > /big")
     assert re.search(r"100kB \(virtual \d+(\.\d+)?MB\)", w.ok("ps", "-a", "-s"))
 
 
@@ -98,12 +98,12 @@ KEYS = (
 
 
 def test_inspect_has_docker_s_keys(w: Wherry) -> None:
-    ident = w.ok("run", "-d", "--name", "x", "-e", "A=1", "-w", "/tmp", "busybox", "sleep", "1000")
-    text = w.ok("inspect", "x")
+    ident = w.ok("run", "-d", "--name", "cx", "-e", "A=1", "-w", "/tmp", "busybox", "sleep", "1000")
+    text = w.ok("inspect", "cx")
     (found,) = json.loads(text)
     assert [k for k in KEYS if k not in found] == []
     assert text.startswith('[\n    {\n        "Id": "')
-    assert found["Id"] == ident and found["Name"] == "/x"
+    assert found["Id"] == ident and found["Name"] == "/cx"
     assert (found["Path"], found["Args"]) == ("sleep", ["1000"])
     assert found["State"]["Status"] == "running" and found["State"]["Running"] is True and found["State"]["Pid"] > 0
     assert set(found["State"]) >= set("Status Running Paused Restarting OOMKilled Dead Pid ExitCode Error StartedAt FinishedAt".split())
@@ -121,24 +121,24 @@ def test_inspect_of_nothing(w: Wherry) -> None:
 
 
 def test_inspect_of_several_and_of_images(w: Wherry) -> None:
-    w.ok("create", "--name", "x", "busybox")
-    found = json.loads(w.ok("inspect", "x", "busybox"))
+    w.ok("create", "--name", "cx", "busybox")
+    found = json.loads(w.ok("inspect", "cx", "busybox"))
     assert [("RepoTags" in f) for f in found] == [False, True]
-    assert w("inspect", "--type", "image", "x").returncode == 1
-    assert w.ok("inspect", "--type", "container", "-f", "{{.Name}}", "x") == "/x"
+    assert w("inspect", "--type", "image", "cx").returncode == 1
+    assert w.ok("inspect", "--type", "container", "-f", "{{.Name}}", "cx") == "/cx"
 
 
 @pytest.mark.parametrize(
     ("template", "expected"),
     [
-        ("{{.Name}}", "/x"),
+        ("{{.Name}}", "/cx"),
         ("{{json .Config.Cmd}}", '["sleep","1000"]'),
         ('{{index .Config.Labels "a"}}', "b"),
         ("{{range .Config.Cmd}}[{{.}}]{{end}}", "[sleep][1000]"),
         ("{{if .State.Running}}yes{{else}}no{{end}}", "no"),
         ("{{len .Config.Cmd}}", "2"),
         ("{{range $k, $v := .Config.Labels}}{{$k}}={{$v}}{{end}}", "a=b"),
-        ('{{printf "%s!" .Name}}', "/x!"),
+        ('{{printf "%s!" .Name}}', "/cx!"),
         ("{{.State.ExitCode}} {{.HostConfig.Privileged}}", "0 false"),
         ('{{join .Config.Cmd "-"}}', "sleep-1000"),
         ("{{.Config.Labels}}", "map[a:b]"),
@@ -146,5 +146,5 @@ def test_inspect_of_several_and_of_images(w: Wherry) -> None:
     ],
 )
 def test_templates(w_user: Wherry, template: str, expected: str) -> None:
-    w_user.ok("create", "--name", "x", "-l", "a=b", "busybox", "sleep", "1000")
-    assert w_user.ok("inspect", "-f", template, "x") == expected
+    w_user.ok("create", "--name", "cx", "-l", "a=b", "busybox", "sleep", "1000")
+    assert w_user.ok("inspect", "-f", template, "cx") == expected

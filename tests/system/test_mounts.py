@@ -75,7 +75,7 @@ def test_mount_over_a_symbolic_link_stays_inside(w: Wherry) -> None:
     """/bin/x is a link in the image; a link that points outside resolves in the container's root."""
     folder = w.folder("target")
     tree = w.folder("tree")
-    w.ok("run", "--name", "l", "busybox", "ln", "-s", "/../../../../tmp", "/out")
+    w.ok("run", "--name", "ll", "busybox", "ln", "-s", "/../../../../tmp", "/out")
     assert w.ok("run", "--rm", "-v", f"{folder}:/tmp/a", "-v", f"{tree}:/tmp/b", "busybox", "ls", "/tmp").split() == ["a", "b"]
 
 
@@ -175,9 +175,9 @@ def test_named_volumes_are_refused_until_there_are_any(w: Wherry) -> None:
 
 def test_mounts_in_inspect(w: Wherry) -> None:
     folder = w.folder("i")
-    w.ok("create", "--name", "x", "-v", f"{folder}:/data:ro", "--tmpfs", "/t", "busybox")
+    w.ok("create", "--name", "cx", "-v", f"{folder}:/data:ro", "--tmpfs", "/t", "busybox")
     text = "{{range .Mounts}}{{.Type}} {{.Source}} {{.Destination}} {{.RW}};{{end}}"
-    assert f"bind {folder} /data false;" in w.ok("inspect", "-f", text, "x")
+    assert f"bind {folder} /data false;" in w.ok("inspect", "-f", text, "cx")
 
 
 def test_host_sees_no_mount_of_a_running_container(w: Wherry) -> None:

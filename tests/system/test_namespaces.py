@@ -80,8 +80,8 @@ def test_host_user_namespace_on_request(w_root: Wherry) -> None:
 def test_user_s_root_is_the_user(w_user: Wherry) -> None:
     text = w_user.ok("run", "--rm", "busybox", "cat", "/proc/self/uid_map").split()
     assert text[:1] == ["0"]
-    w_user.ok("run", "-d", "--name", "x", "busybox", "sleep", "1000")
-    pid = w_user.ok("inspect", "-f", "{{.State.Pid}}", "x")
+    w_user.ok("run", "-d", "--name", "cx", "busybox", "sleep", "1000")
+    pid = w_user.ok("inspect", "-f", "{{.State.Pid}}", "cx")
     assert os.stat(f"/proc/{pid}").st_uid == w_user.user.uid
 
 
@@ -99,9 +99,9 @@ def test_owner_in_the_image_is_seen(w: Wherry) -> None:
 
 
 def test_control_group_is_its_own(w_root: Wherry) -> None:
-    w_root.ok("run", "-d", "--name", "x", "busybox", "sleep", "1000")
-    pid = w_root.ok("inspect", "-f", "{{.State.Pid}}", "x")
-    ident = w_root.ok("inspect", "-f", "{{.Id}}", "x")
+    w_root.ok("run", "-d", "--name", "cx", "busybox", "sleep", "1000")
+    pid = w_root.ok("inspect", "-f", "{{.State.Pid}}", "cx")
+    ident = w_root.ok("inspect", "-f", "{{.Id}}", "cx")
     assert ident in Path(f"/proc/{pid}/cgroup").read_text()
 
 

@@ -134,9 +134,9 @@ def test_init_reaps(w: Wherry) -> None:
 
 
 def test_init_passes_signals_and_the_exit_code(w: Wherry) -> None:
-    w.ok("run", "-d", "--init", "--name", "i", "busybox", "sh", "-c", "trap 'exit 6' TERM; while :; do sleep 0.05; done")
-    w.ok("stop", "i")
-    assert w.ok("inspect", "-f", "{{.State.ExitCode}}", "i") == "6"
+    w.ok("run", "-d", "--init", "--name", "ci", "busybox", "sh", "-c", "trap 'exit 6' TERM; while :; do sleep 0.05; done")
+    w.ok("stop", "ci")
+    assert w.ok("inspect", "-f", "{{.State.ExitCode}}", "ci") == "6"
 
 
 def test_default_capabilities_are_docker_s(w: Wherry) -> None:
@@ -267,5 +267,5 @@ def test_shm_size(w: Wherry) -> None:
 
 
 def test_label_annotation_and_stop_signal_are_kept(w: Wherry) -> None:
-    w.ok("create", "--name", "x", "-l", "a=b", "--label", "c", "--stop-signal", "USR1", "--annotation", "d=e", "busybox")
-    assert w.ok("inspect", "-f", "{{.Config.Labels.a}} {{.Config.StopSignal}} {{.HostConfig.Annotations.d}}", "x") == "b USR1 e"
+    w.ok("create", "--name", "cx", "-l", "a=b", "--label", "c", "--stop-signal", "USR1", "--annotation", "d=e", "busybox")
+    assert w.ok("inspect", "-f", "{{.Config.Labels.a}} {{.Config.StopSignal}} {{.HostConfig.Annotations.d}}", "cx") == "b USR1 e"

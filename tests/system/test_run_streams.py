@@ -68,15 +68,15 @@ def test_reader_that_leaves_is_no_traceback(w: Wherry) -> None:
 
 
 def test_detached_container_s_output_is_in_its_log(w: Wherry) -> None:
-    w.ok("run", "-d", "--name", "d", "busybox", "sh", "-c", "echo out; echo err >&2")
-    assert w.ok("wait", "d") == "0"
-    done = w("logs", "d")
+    w.ok("run", "-d", "--name", "cd", "busybox", "sh", "-c", "echo out; echo err >&2")
+    assert w.ok("wait", "cd") == "0"
+    done = w("logs", "cd")
     assert (done.stdout, done.stderr) == ("out\n", "err\n")
 
 
 def test_attached_container_s_output_is_in_its_log_too(w: Wherry) -> None:
-    w.ok("run", "--name", "a", "busybox", "echo", "hello")
-    assert w.ok("logs", "a") == "hello"
+    w.ok("run", "--name", "ca", "busybox", "echo", "hello")
+    assert w.ok("logs", "ca") == "hello"
 
 
 def test_attach_only_to_one_stream(w: Wherry) -> None:

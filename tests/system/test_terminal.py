@@ -104,8 +104,8 @@ def test_detached_with_a_terminal(w: Wherry) -> None:
 
 
 def test_exec_on_a_terminal(w: Wherry) -> None:
-    w.ok("run", "-d", "--name", "c", "busybox", "sleep", "1000")
-    with w.terminal("exec", "-it", "c", "sh", rows=50, columns=132) as t:
+    w.ok("run", "-d", "--name", "cc", "busybox", "sleep", "1000")
+    with w.terminal("exec", "-it", "cc", "sh", rows=50, columns=132) as t:
         t.expect("# ")
         t.type("stty size\n")
         t.expect("50 132")
