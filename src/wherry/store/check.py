@@ -6,11 +6,12 @@ On a store that only ever met crashes it finds nothing: the sweep that runs firs
 from __future__ import annotations
 
 import os
+import time
 
 from wherry.kernel import cgroup, process
 from wherry.model.record import Record
 from wherry.store import actual, containers, removal
-from wherry.store.sweep import owner_alive
+from wherry.store.sweep import owner_alive, sweep
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,7 +27,23 @@ class Finding(Record):
 
 
 def check(store: Store, *, repair: bool = False) -> list[Finding]:
-    """All findings, in the order database, layers, images, containers, staging, run root."""
+    """All findings, in the order database, layers, images, containers, staging, run root.
+
+    Other commands and monitors go on meanwhile: what is only in passing, being made or removed, is gone at a second look and
+    counts for nothing.
+    """
+    found = _look(store, repair=False)
+    for pause_s in (0.05, 0.2, 1.0):
+        if not found:
+            return found
+        time.sleep(pause_s)
+        sweep(store)
+        seen = _look(store, repair=False)
+        found = [finding for finding in found if finding in seen]
+    return _look(store, repair=True) if repair and found else found
+
+
+def _look(store: Store, *, repair: bool) -> list[Finding]:
     found: list[Finding] = []
     found += _database(store)
     if found:
@@ -45,7 +62,9 @@ def _database(store: Store) -> list[Finding]:
         Finding("wherry.db", f"SQLite says: {text}", "restore it from a copy; images can be loaded again") for text in rows if text != "ok"
     ]
     for table, _row, parent, _key in store.db.rows("PRAGMA foreign_key_check"):
-        found.append(Finding("wherry.db", f"a row of {table} names one of {parent} that is not there", "remove the object that it belongs to"))
+        found.append(
+            Finding("wherry.db", f"a row of {table} names one of {parent} that is not there", "remove the object that it belongs to")
+        )
     return found
 
 
@@ -126,7 +145,9 @@ def _containers(store: Store, repair: bool) -> list[Finding]:
                 found.append(Finding(f"container {row.name}", f"its {part} is missing", "remove the container: its files are lost"))
         for number in row.layer_numbers():
             if not store.db.row("SELECT 1 FROM layers WHERE id = ?", (number,)):
-                found.append(Finding(f"container {row.name}", f"its layer {number} is missing", "remove the container and load its image again"))
+                found.append(
+                    Finding(f"container {row.name}", f"its layer {number} is missing", "remove the container and load its image again")
+                )
     for name in sorted(on_disk - known):
         found.append(Finding(f"containers/{name}", "no row of the database knows this folder", "removes the folder"))
         if repair:

@@ -33,6 +33,8 @@ class Database:
         self._depth = 0
         new = not os.path.exists(path)
         try:
+            if new:
+                _make_private(path)
             self._connection = _sqlite3.connect(path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False)
             if new:
                 self._connection.execute("PRAGMA journal_mode=WAL")
@@ -105,6 +107,19 @@ class Database:
         self._connection.close()
 
 
+def _make_private(path: str) -> None:
+    """Containers' environments hold secrets; SQLite gives its other files the mode of this one."""
+    try:
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError:
+        # SQLite will say the same, in the words that we translate.
+        return
+    try:
+        os.fchmod(fd, 0o600)
+    finally:
+        os.close(fd)
+
+
 class _Transaction:
     def __init__(self, database: Database, durable: bool) -> None:
         self._database = database
@@ -175,7 +190,5 @@ def _translated(error: Exception, path: str) -> StoreError:
             hint="check the owner and the mode of that folder, or name another one with --root",
         )
     if "not a database" in text or "malformed" in text:
-        return StoreError(
-            f"the store's database {path} is damaged: {text}", hint="run `wherry system check --repair`, which keeps a copy"
-        )
+        return StoreError(f"the store's database {path} is damaged: {text}", hint="run `wherry system check --repair`, which keeps a copy")
     return StoreError(f"the store's database {path}: {text}")
