@@ -186,7 +186,8 @@ class Session:
             except BlockingIOError:
                 return None
             except ConnectionResetError:
-                message = b""
+                # The monitor has left words of ours unread; what it has sent is still to be had behind this error.
+                continue
             if not message:
                 raise MonitorError("the container's monitor was killed", hint="its container has ended with it; see `wherry ps -a`")
             kind = wire.kind_of(message)

@@ -78,7 +78,11 @@ def _spawn(plan: Plan, words: list[str], attach: socket | None, first: tuple[int
     finally:
         ours.close()
         # Stage 0 has passed the word on and exits; the monitor is not our child.
-        os.waitpid(pid, 0)
+        try:
+            os.waitpid(pid, 0)
+        except ChildProcessError:
+            # A caller that ignores SIGCHLD: the kernel has reaped it.
+            pass
 
 
 def _outcome(plan: Plan, status: socket) -> Started:

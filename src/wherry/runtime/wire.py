@@ -86,7 +86,8 @@ class Control:
         try:
             message: bytes = self._socket.recv(BUFFER)
         except ConnectionResetError:
-            return b""
+            # Told once, when the monitor has left words of ours unread; what it has sent is still to be had behind it.
+            message = self._socket.recv(BUFFER)
         if message and kind_of(message) == ERROR:
             number = i64(message, 0)
             raise MonitorError(os.fsdecode(message[HEADER + 8 :]) or os.strerror(number))
