@@ -35,7 +35,7 @@ def is_usable(chaos: Chaos, name: str) -> None:
 
 @pytest.mark.parametrize("victim", ["command", "helper", "group", "monitor", "init"])
 def test_run_attached(chaos: Chaos, victim: str) -> None:
-    words = ("run", "--rm", "--name", "x", "busybox", "sh", "-c", "echo begin; sleep 0.1; echo end; exit 4")
+    words = ("run", "--rm", "--name", "box", "busybox", "sh", "-c", "echo begin; sleep 0.1; echo end; exit 4")
     chaos.w("run", "--rm", "busybox", "true")
     for _ in range(TEN):
         outcome = chaos.strike(victim, words, 0.25)
@@ -44,72 +44,72 @@ def test_run_attached(chaos: Chaos, victim: str) -> None:
         elif victim in ("monitor", "init"):
             # struck after the container's end it may still be a success
             assert outcome.code in (4, 125, 137), f"{chaos}: {outcome}"
-        chaos.w.until(lambda: not exists(chaos, "x"))
+        chaos.w.until(lambda: not exists(chaos, "box"))
         chaos.settle()
 
 
 @pytest.mark.parametrize("victim", ["command", "helper", "group", "monitor", "init"])
 def test_run_detached(chaos: Chaos, victim: str) -> None:
-    words = ("run", "-d", "--name", "x", "busybox", *SLEEPER)
+    words = ("run", "-d", "--name", "box", "busybox", *SLEEPER)
     span_s = chaos.duration(*words)
-    remove(chaos, "x")
+    remove(chaos, "box")
     for _ in range(TEN):
         outcome = chaos.strike(victim, words, span_s)
         if outcome.acknowledged:
-            state = chaos.w.ok("inspect", "-f", "{{.Id}} {{.State.Status}}", "x").split()
+            state = chaos.w.ok("inspect", "-f", "{{.Id}} {{.State.Status}}", "box").split()
             assert state[0] == outcome.out.strip(), f"{chaos}: {outcome}"
             assert state[1] == ("exited" if victim in ("monitor", "init") and outcome.struck else "running"), f"{chaos}: {outcome} {state}"
         chaos.settle()
-        if exists(chaos, "x"):
-            is_usable(chaos, "x")
-        remove(chaos, "x")
+        if exists(chaos, "box"):
+            is_usable(chaos, "box")
+        remove(chaos, "box")
         chaos.settle()
 
 
 @pytest.mark.parametrize("victim", ALL_OF_A_COMMAND)
 def test_create(chaos: Chaos, victim: str) -> None:
-    words = ("create", "--name", "x", "busybox", *SLEEPER)
+    words = ("create", "--name", "box", "busybox", *SLEEPER)
     span_s = chaos.duration(*words)
-    remove(chaos, "x")
+    remove(chaos, "box")
     for _ in range(TEN):
         outcome = chaos.strike(victim, words, span_s)
-        there = exists(chaos, "x")
+        there = exists(chaos, "box")
         assert there or not outcome.acknowledged, f"{chaos}: {outcome}"
         chaos.settle()
         if there:
-            is_usable(chaos, "x")
-            remove(chaos, "x")
+            is_usable(chaos, "box")
+            remove(chaos, "box")
 
 
 @pytest.mark.parametrize("victim", ["command", "helper", "group", "monitor", "init"])
 def test_start(chaos: Chaos, victim: str) -> None:
-    chaos.w.ok("create", "--name", "x", "busybox", *SLEEPER)
-    span_s = chaos.duration("start", "x")
+    chaos.w.ok("create", "--name", "box", "busybox", *SLEEPER)
+    span_s = chaos.duration("start", "box")
     for _ in range(TEN):
-        chaos.w.ok("stop", "-t", "0", "x")
-        outcome = chaos.strike(victim, ("start", "x"), span_s)
-        assert exists(chaos, "x"), f"{chaos}: {outcome}"
+        chaos.w.ok("stop", "-t", "0", "box")
+        outcome = chaos.strike(victim, ("start", "box"), span_s)
+        assert exists(chaos, "box"), f"{chaos}: {outcome}"
         chaos.settle()
-        is_usable(chaos, "x")
+        is_usable(chaos, "box")
 
 
 @pytest.mark.parametrize("victim", ["command", "helper", "group", "monitor", "init"])
 def test_exec(chaos: Chaos, victim: str) -> None:
     w = chaos.w
-    ident = w.ok("run", "-d", "--name", "x", "busybox", *SLEEPER)
-    words = ("exec", "x", "sh", "-c", "echo begin; sleep 0.05; echo end; exit 4")
+    ident = w.ok("run", "-d", "--name", "box", "busybox", *SLEEPER)
+    words = ("exec", "box", "sh", "-c", "echo begin; sleep 0.05; echo end; exit 4")
     w(*words)
     for _ in range(TEN):
         outcome = chaos.strike(victim, words, 0.2, target=ident)
         if victim in ("monitor", "init"):
-            assert w.state("x") == "exited", f"{chaos}: {outcome}"
+            assert w.state("box") == "exited", f"{chaos}: {outcome}"
             assert outcome.code in (1, 4, 126, 137), f"{chaos}: {outcome}"
             chaos.settle()
-            w.ok("start", "x")
+            w.ok("start", "box")
         else:
-            assert w.state("x") == "running", f"{chaos}: {outcome}"
+            assert w.state("box") == "running", f"{chaos}: {outcome}"
         # what exec has started ends by itself after 50 ms; nothing stays of it in the container or outside
-        w.until(lambda: w.ok("exec", "x", "sh", "-c", "pgrep -f begin | grep -v $$ || true") == "")
+        w.until(lambda: w.ok("exec", "box", "sh", "-c", "pgrep -f begin | grep -v $$ || true") == "")
         chaos.settle()
 
 
@@ -117,47 +117,47 @@ def test_exec(chaos: Chaos, victim: str) -> None:
 def test_stop(chaos: Chaos, victim: str) -> None:
     w = chaos.w
     script = "trap 'sleep 0.05; exit 0' TERM; while :; do sleep 0.01; done"
-    ident = w.ok("run", "-d", "--name", "x", "busybox", "sh", "-c", script)
-    span_s = chaos.duration("stop", "-t", "5", "x")
+    ident = w.ok("run", "-d", "--name", "box", "busybox", "sh", "-c", script)
+    span_s = chaos.duration("stop", "-t", "5", "box")
     for _ in range(TEN):
-        w.ok("start", "x")
-        outcome = chaos.strike(victim, ("stop", "-t", "5", "x"), span_s, target=ident)
+        w.ok("start", "box")
+        outcome = chaos.strike(victim, ("stop", "-t", "5", "box"), span_s, target=ident)
         if outcome.acknowledged:
-            assert w.state("x") == "exited", f"{chaos}: {outcome}"
+            assert w.state("box") == "exited", f"{chaos}: {outcome}"
         chaos.settle()
-        w.ok("stop", "-t", "1", "x")
-        assert w.state("x") == "exited", str(chaos)
+        w.ok("stop", "-t", "1", "box")
+        assert w.state("box") == "exited", str(chaos)
 
 
 @pytest.mark.parametrize("victim", ["command", "helper", "group", "monitor", "init"])
 def test_remove(chaos: Chaos, victim: str) -> None:
     w = chaos.w
     script = "mkdir /d; for i in $(seq 200); do echo $i > /d/$i; done; sleep 1000"
-    words = ("run", "-d", "--name", "x", "busybox", "sh", "-c", script)
+    words = ("run", "-d", "--name", "box", "busybox", "sh", "-c", script)
     w.ok(*words)
-    span_s = chaos.duration("rm", "-f", "x")
+    span_s = chaos.duration("rm", "-f", "box")
     for _ in range(TEN):
         ident = w.ok(*words)
-        w.until(lambda: w("exec", "x", "test", "-e", "/d/200").returncode == 0)
-        outcome = chaos.strike(victim, ("rm", "-f", "x"), span_s, target=ident)
-        there = exists(chaos, "x")
+        w.until(lambda: w("exec", "box", "test", "-e", "/d/200").returncode == 0)
+        outcome = chaos.strike(victim, ("rm", "-f", "box"), span_s, target=ident)
+        there = exists(chaos, "box")
         assert not (there and outcome.acknowledged), f"{chaos}: {outcome}"
         chaos.settle()
         if there:
-            remove(chaos, "x")
+            remove(chaos, "box")
             chaos.settle()
 
 
 @pytest.mark.parametrize("victim", ["command", "monitor"])
 def test_restart_policy(chaos: Chaos, victim: str) -> None:
     """A container that comes back by itself does so without its command, and not without its monitor."""
-    words = ("run", "-d", "--restart", "always", "--name", "x", "busybox", "sh", "-c", "sleep 0.02")
+    words = ("run", "-d", "--restart", "always", "--name", "box", "busybox", "sh", "-c", "sleep 0.02")
     span_s = chaos.duration(*words)
-    remove(chaos, "x")
+    remove(chaos, "box")
     for _ in range(TEN):
         chaos.strike(victim, words, span_s * 2)
         chaos.settle()
-        remove(chaos, "x")
+        remove(chaos, "box")
         chaos.settle()
 
 
@@ -236,13 +236,13 @@ def test_idle_container(chaos: Chaos, victim: str) -> None:
     """No command is running at all when it happens; the next one finds out."""
     w = chaos.w
     for _ in range(3):
-        ident = w.ok("run", "-d", "--name", "x", "busybox", "sh", "-c", "sleep 1000 & sleep 1000 & wait")
+        ident = w.ok("run", "-d", "--name", "box", "busybox", "sh", "-c", "sleep 1000 & sleep 1000 & wait")
         outcome = chaos.strike(victim, ("version",), 0.1, target=ident)
         assert outcome.struck, str(chaos)
-        w.until(lambda: w.state("x") == "exited")
-        assert w.ok("inspect", "-f", "{{.State.ExitCode}}", "x") == "137", str(chaos)
-        assert w.ok("wait", "x") == "137", str(chaos)
+        w.until(lambda: w.state("box") == "exited")
+        assert w.ok("inspect", "-f", "{{.State.ExitCode}}", "box") == "137", str(chaos)
+        assert w.ok("wait", "box") == "137", str(chaos)
         chaos.settle()
-        is_usable(chaos, "x")
-        remove(chaos, "x")
+        is_usable(chaos, "box")
+        remove(chaos, "box")
         chaos.settle()

@@ -99,8 +99,8 @@ def test_limits_of_the_caller_are_not_raised(w: Wherry) -> None:
 
     script = "ulimit -Sn; ulimit -Hn; ulimit -Ss; ulimit -Hs"
     assert w.ok("run", "--rm", "busybox", "sh", "-c", script, preexec_fn=low).split() == ["200", "300", "1024", "4096"]
-    w.ok("run", "-d", "--name", "x", "busybox", "sleep", "1000")
-    assert w.ok("exec", "x", "true", preexec_fn=low) == ""
+    w.ok("run", "-d", "--name", "box", "busybox", "sleep", "1000")
+    assert w.ok("exec", "box", "true", preexec_fn=low) == ""
 
 
 def test_limit_above_the_caller_s_is_an_error_that_names_it(w_user: Wherry) -> None:
@@ -117,7 +117,7 @@ def test_death_signal_of_the_caller_does_not_end_the_container(w: Wherry) -> Non
     def mortal() -> None:
         LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
-    ident = w.ok("run", "-d", "--name", "x", "busybox", "sleep", "1000", preexec_fn=mortal)
+    ident = w.ok("run", "-d", "--name", "box", "busybox", "sleep", "1000", preexec_fn=mortal)
     time.sleep(0.1)
     assert ident in monitors(w) and init_of(w, ident)
 
@@ -141,7 +141,7 @@ def test_dead_terminal(w: Wherry) -> None:
         os.setsid()
         fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 
-    for words in (("run", "-it", "--name", "x", "busybox", "sleep", "1000"), ("attach", "x"), ("logs", "-f", "x")):
+    for words in (("run", "-it", "--name", "box", "busybox", "sleep", "1000"), ("attach", "box"), ("logs", "-f", "box")):
         master, slave = pty.openpty()
         command = subprocess.Popen(w.words(*words), stdin=slave, stdout=slave, stderr=slave, **w.options({"preexec_fn": own}))
         os.close(slave)
@@ -150,12 +150,12 @@ def test_dead_terminal(w: Wherry) -> None:
         os.close(master)
         command.wait(timeout=20)
         assert w.check() == ""
-        w("start", "x")
+        w("start", "box")
 
 
 def test_commands_on_a_dead_terminal(w: Wherry) -> None:
     """Every write fails with EIO: an exit code, no traceback on the standard error that still works."""
-    for words in (["ps"], ["images"], ["info"], ["--help"], ["run", "--rm", "busybox", "echo", "x"]):
+    for words in (["ps"], ["images"], ["info"], ["--help"], ["run", "--rm", "busybox", "echo", "box"]):
         master, slave = pty.openpty()
         os.close(master)
         done = subprocess.run(w.words(*words), stdin=slave, stdout=slave, stderr=subprocess.PIPE, timeout=30, **w.options({}))
@@ -163,34 +163,34 @@ def test_commands_on_a_dead_terminal(w: Wherry) -> None:
         assert b"Traceback" not in done.stderr and b"Exception" not in done.stderr, (words, done.stderr)
 
 
-@pytest.mark.parametrize("words", [["run", "--rm", "busybox", "yes"], ["exec", "x", "yes"], ["logs", "-f", "x"], ["logs", "x"]])
+@pytest.mark.parametrize("words", [["run", "--rm", "busybox", "yes"], ["exec", "box", "yes"], ["logs", "-f", "box"], ["logs", "box"]])
 def test_reader_that_leaves(w: Wherry, words: list[str]) -> None:
     """`… | head -n 1`: the command ends soon, quietly, and takes its container along as docker's does not need to."""
     w.ok(
         "run",
         "-d",
         "--name",
-        "x",
+        "box",
         "busybox",
         "sh",
         "-c",
         "i=0; while [ $i -lt 2000 ]; do i=$((i+1)); echo line $i; done; while :; do echo on; sleep 0.05; done",
     )
-    w.until(lambda: "line 2000" in w.ok("logs", "x"))
+    w.until(lambda: "line 2000" in w.ok("logs", "box"))
     line = f"{{ {' '.join(w.words(*words))}; echo code $? >&2; }} | head -n 1"
     done = w.host("sh", "-c", line)
     assert done.stdout in ("y\n", "line 1\n"), done
     assert done.stderr.startswith("code "), done.stderr
-    assert w.state("x") == "running"
+    assert w.state("box") == "running"
 
 
 def test_streams_that_are_closed(w: Wherry) -> None:
     """With 0, 1 or 2 closed the engine's own files must not get those numbers."""
-    w.ok("run", "-d", "--name", "x", "busybox", "sleep", "1000")
+    w.ok("run", "-d", "--name", "box", "busybox", "sleep", "1000")
     for closing in ("<&-", ">&-", "2>&-", "<&- >&-", "<&- >&- 2>&-"):
         for words in (
             ("run", "-d", "busybox", "sh", "-c", "echo out; echo err >&2; sleep 1000"),
-            ("exec", "x", "sh", "-c", "echo out; echo err >&2"),
+            ("exec", "box", "sh", "-c", "echo out; echo err >&2"),
         ):
             done = w.host("sh", "-c", f"{' '.join(w.words(*words[:-1]))} '{words[-1]}' {closing}")
             assert "Traceback" not in done.stderr
@@ -207,9 +207,9 @@ def test_output_of_a_container_goes_to_the_log_when_nobody_reads(w: Wherry) -> N
         "sh", "-c", f"{' '.join(w.words('run', '-d', '--name', 'x', 'busybox', 'sh', '-c'))} 'echo out; echo err >&2' <&- >&- 2>&-"
     )
     assert done.returncode in (0, 1)
-    if w("inspect", "x").returncode == 0:
-        w.until(lambda: w.state("x") == "exited")
-        both = w("logs", "x")
+    if w("inspect", "box").returncode == 0:
+        w.until(lambda: w.state("box") == "exited")
+        both = w("logs", "box")
         assert (both.stdout, both.stderr) == ("out\n", "err\n")
 
 
@@ -219,10 +219,10 @@ def test_timer_of_the_caller(w: Wherry) -> None:
     def alarmed() -> None:
         signal.setitimer(signal.ITIMER_REAL, 0.4)
 
-    done = w("run", "--name", "x", "busybox", "sh", "-c", "sleep 0.8; echo fine", preexec_fn=alarmed)
+    done = w("run", "--name", "box", "busybox", "sh", "-c", "sleep 0.8; echo fine", preexec_fn=alarmed)
     assert "Traceback" not in done.stderr
-    w.until(lambda: w("inspect", "-f", "{{.State.Status}}", "x").stdout.strip() == "exited")
-    assert w.ok("logs", "x") == "fine"
+    w.until(lambda: w("inspect", "-f", "{{.State.Status}}", "box").stdout.strip() == "exited")
+    assert w.ok("logs", "box") == "fine"
 
 
 def test_processor_affinity_and_priority(w: Wherry) -> None:
@@ -247,8 +247,8 @@ def test_working_directory_that_may_not_be_entered(w: Wherry) -> None:
 
 def test_files_that_the_caller_maps_as_set_user_id(w: Wherry) -> None:
     """A container's set-user-id file gives nobody on the host anything: the folders above it are closed."""
-    ident = w.ok("run", "-d", "--name", "x", "busybox", "sh", "-c", "cp /bin/busybox /suid; chmod 4755 /suid; sleep 1000")
-    w.until(lambda: w("exec", "x", "test", "-u", "/suid").returncode == 0)
+    ident = w.ok("run", "-d", "--name", "box", "busybox", "sh", "-c", "cp /bin/busybox /suid; chmod 4755 /suid; sleep 1000")
+    w.until(lambda: w("exec", "box", "test", "-u", "/suid").returncode == 0)
     path = w.root / "containers" / ident / "over/upper/suid"
     assert path.exists()
     closed = [p for p in path.parents if p.exists() and not p.stat().st_mode & 0o011]

@@ -12,7 +12,6 @@ from support.engine import Wherry
 from support.hostile import MakeImage, fifo, file, folder, link
 from support.powercut import end_processes
 
-
 UP = "../../../../../../../../.."
 
 
@@ -99,7 +98,7 @@ def test_system_folders_as_files(w: Wherry, make_image: MakeImage, name: str) ->
 def test_sysctl_is_not_written_through_the_image(w: Wherry, make_image: MakeImage) -> None:
     """CVE-2025-52881: writes for /proc/sys must not be led elsewhere."""
     members = [link("proc", "fake"), folder("fake"), folder("fake/sys"), folder("fake/sys/kernel"), file("fake/sys/kernel/msgmax", "1")]
-    done = w("run", "--name", "x", "--sysctl", "kernel.msgmax=65000", make_image(*members), "cat", "/fake/sys/kernel/msgmax")
+    done = w("run", "--name", "box", "--sysctl", "kernel.msgmax=65000", make_image(*members), "cat", "/fake/sys/kernel/msgmax")
     harmless(w, done)
     assert "65000" not in done.stdout or done.returncode != 0
 
@@ -161,7 +160,7 @@ def test_working_directory_is_no_descriptor_of_the_host(w: Wherry, make_image: M
     script = "ls -A; ls -A ../../../../../.."
     image = make_image(*(link(f"cwd{n}", f"/proc/self/fd/{n}") for n in range(3, 20)))
     if way == "exec":
-        w.ok("run", "-d", "--name", "x", image, "sleep", "1000")
+        w.ok("run", "-d", "--name", "box", image, "sleep", "1000")
     for number in range(3, 20):
         path = f"/proc/self/fd/{number}"
         if way == "-w":
@@ -171,7 +170,7 @@ def test_working_directory_is_no_descriptor_of_the_host(w: Wherry, make_image: M
         elif way == "link":
             done = w("run", "--rm", "-w", f"/cwd{number}", image, "ls", "-A", UP)
         else:
-            done = w("exec", "-w", path, "x", "ls", "-A", UP)
+            done = w("exec", "-w", path, "box", "ls", "-A", UP)
         if done is None:
             continue
         harmless(w, done)
@@ -201,8 +200,8 @@ def test_account_files_can_not_hurt(w: Wherry, make_image: MakeImage, bait: Path
         assert "/host" not in done.stdout
         if user == "alice" and name == "etc/passwd":
             assert done.returncode in (125, 126), f"{user}: {done}"
-    w.ok("run", "-d", "--name", "x", image, "sleep", "1000")
-    harmless(w, w("exec", "-u", "alice", "x", "true", timeout=30))
+    w.ok("run", "-d", "--name", "box", image, "sleep", "1000")
+    harmless(w, w("exec", "-u", "alice", "box", "true", timeout=30))
 
 
 @pytest.mark.parametrize("shape", ["link out", "folder", "link in", "missing etc", "etc as link", "etc as file"])
@@ -227,12 +226,12 @@ def test_container_rewrites_itself_between_two_starts(w: Wherry, bait: Path) -> 
     """What a container has made of its own root is as hostile as an image."""
     script = f"rm -rf /etc /mnt /tmp; ln -s {UP}{bait} /etc; ln -s {UP}{bait} /mnt; ln -s {UP}{bait} /tmp; sleep 1000"
     source = w.folder("source")
-    w.ok("run", "-d", "--name", "x", "-v", f"{source}:/data/mnt", "--tmpfs", "/tmp/t", "busybox", "sh", "-c", script)
-    w.until(lambda: w("exec", "x", "test", "-L", "/mnt").returncode == 0)
-    w.ok("stop", "-t", "0", "x")
-    harmless(w, w("start", "x"))
-    harmless(w, w("exec", "-u", "alice", "x", "true"))
-    harmless(w, w("exec", "-w", "/tmp/made", "x", "true"))
+    w.ok("run", "-d", "--name", "box", "-v", f"{source}:/data/mnt", "--tmpfs", "/tmp/t", "busybox", "sh", "-c", script)
+    w.until(lambda: w("exec", "box", "test", "-L", "/mnt").returncode == 0)
+    w.ok("stop", "-t", "0", "box")
+    harmless(w, w("start", "box"))
+    harmless(w, w("exec", "-u", "alice", "box", "true"))
+    harmless(w, w("exec", "-w", "/tmp/made", "box", "true"))
     assert is_untouched(bait)
 
 

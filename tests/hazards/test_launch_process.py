@@ -41,8 +41,8 @@ def test_1_maps_are_whole(w: Wherry) -> None:
 
 
 def test_3_pid_is_the_first_process(w: Wherry) -> None:
-    w.ok("run", "-d", "--name", "x", "busybox", "sleep", "1234")
-    pid = w.ok("inspect", "-f", "{{.State.Pid}}", "x")
+    w.ok("run", "-d", "--name", "box", "busybox", "sleep", "1234")
+    pid = w.ok("inspect", "-f", "{{.State.Pid}}", "box")
     assert Path(f"/proc/{pid}/status").read_text().split("NSpid:")[1].split("\n")[0].split()[-1] == "1"
     assert b"1234" in Path(f"/proc/{pid}/cmdline").read_bytes()
     assert int(pid) == init_of(w, w.ids()[0])
@@ -52,17 +52,17 @@ def test_3_pid_is_the_first_process(w: Wherry) -> None:
 
 
 def test_4_path_of_the_host_s_control_group_is_not_shown(w: Wherry) -> None:
-    ident = w.ok("run", "-d", "--name", "x", "busybox", "sleep", "1000")
-    for words in (("exec", "x"), ("run", "--rm", "busybox")):
+    ident = w.ok("run", "-d", "--name", "box", "busybox", "sleep", "1000")
+    for words in (("exec", "box"), ("run", "--rm", "busybox")):
         out = w.ok(*words, "sh", "-c", "cat /proc/self/cgroup; grep cgroup /proc/self/mountinfo; true")
         assert ident not in out and "wherry" not in out, out
     if w.is_root:
-        assert all(line.endswith(":/") for line in w.ok("exec", "x", "cat", "/proc/1/cgroup").splitlines())
+        assert all(line.endswith(":/") for line in w.ok("exec", "box", "cat", "/proc/1/cgroup").splitlines())
 
 
 def test_4_processes_of_exec_are_in_the_container_s_group(w_root: Wherry) -> None:
-    ident = w_root.ok("run", "-d", "--name", "x", "busybox", "sleep", "1000")
-    w_root.ok("exec", "-d", "x", "sleep", "4321")
+    ident = w_root.ok("run", "-d", "--name", "box", "busybox", "sleep", "1000")
+    w_root.ok("exec", "-d", "box", "sleep", "4321")
     found = w_root.until(lambda: [p for p in filter(str.isdigit, os.listdir("/proc")) if _words(p) == b"sleep\0004321\0"])
     assert ident in Path(f"/proc/{found[0]}/cgroup").read_text()
 
@@ -111,8 +111,8 @@ def _own_program(w: Wherry) -> Path:
 
 
 def test_11_program_of_the_reaper_is_not_the_host_s_file(w: Wherry) -> None:
-    w.ok("run", "-d", "--init", "--name", "x", "busybox", "sleep", "1000")
-    done = w("exec", "x", "sh", "-c", "readlink /proc/1/exe; echo x 2>/dev/null > /proc/1/exe && echo written")
+    w.ok("run", "-d", "--init", "--name", "box", "busybox", "sleep", "1000")
+    done = w("exec", "box", "sh", "-c", "readlink /proc/1/exe; echo x 2>/dev/null > /proc/1/exe && echo written")
     assert "written" not in done.stdout
     assert str(w.command.parent.parent) not in done.stdout
 
@@ -130,17 +130,17 @@ def test_12_nothing_but_the_three(w: Wherry) -> None:
 
 
 def test_12_reaper_holds_nothing_of_the_host(w: Wherry) -> None:
-    w.ok("run", "-d", "--init", "--name", "x", "busybox", "sleep", "1000")
-    lines = w.ok("exec", "x", "ls", "-l", "/proc/1/fd").splitlines()[1:]
+    w.ok("run", "-d", "--init", "--name", "box", "busybox", "sleep", "1000")
+    lines = w.ok("exec", "box", "ls", "-l", "/proc/1/fd").splitlines()[1:]
     assert all("pipe:" in x or "/dev/null" in x or "socket:" in x or "anon_inode" in x for x in lines), lines
 
 
 def test_12_exec_d_processes_hold_nothing_of_the_host(w: Wherry) -> None:
-    w.ok("run", "-d", "--name", "x", "busybox", "sleep", "1000")
+    w.ok("run", "-d", "--name", "box", "busybox", "sleep", "1000")
     for words in ((), ("-t",), ("-i",), ("-d",)):
-        w.ok("exec", *words, "x", "sh", "-c", "ls -l /proc/self/fd > /out; readlink /proc/self/cwd >> /out")
-        w.until(lambda: w("exec", "x", "grep", "-q", "^/$", "/out").returncode == 0)
-        out = w.ok("exec", "x", "cat", "/out")
+        w.ok("exec", *words, "box", "sh", "-c", "ls -l /proc/self/fd > /out; readlink /proc/self/cwd >> /out")
+        w.until(lambda: w("exec", "box", "grep", "-q", "^/$", "/out").returncode == 0)
+        out = w.ok("exec", "box", "cat", "/out")
         assert str(w.base) not in out and "live" not in out and "plan" not in out, out
 
 
@@ -148,8 +148,8 @@ def test_12_exec_d_processes_hold_nothing_of_the_host(w: Wherry) -> None:
 
 
 def test_13_filter_holds_for_the_reaper_and_for_exec(w: Wherry) -> None:
-    w.ok("run", "-d", "--init", "--name", "x", "busybox", "sleep", "1000")
-    assert w.ok("exec", "x", "sh", "-c", "grep -h ^Seccomp: /proc/1/status /proc/self/status").split() == ["Seccomp:", "2"] * 2
+    w.ok("run", "-d", "--init", "--name", "box", "busybox", "sleep", "1000")
+    assert w.ok("exec", "box", "sh", "-c", "grep -h ^Seccomp: /proc/1/status /proc/self/status").split() == ["Seccomp:", "2"] * 2
 
 
 @pytest.mark.parametrize("words", [(), ("--security-opt", "no-new-privileges")])
@@ -170,8 +170,8 @@ def test_13_system_calls_that_are_never_allowed(w: Wherry) -> None:
 
 
 def test_14_exec_has_no_more_than_the_container(w: Wherry) -> None:
-    w.ok("run", "-d", "--name", "x", "--cap-drop", "CHOWN", "busybox", "sleep", "1000")
-    lines = w.ok("exec", "x", "grep", "^Cap", "/proc/self/status").split()
+    w.ok("run", "-d", "--name", "box", "--cap-drop", "CHOWN", "busybox", "sleep", "1000")
+    lines = w.ok("exec", "box", "grep", "^Cap", "/proc/self/status").split()
     caps = dict(zip(lines[::2], lines[1::2]))
     assert caps["CapBnd:"] == caps["CapEff:"] == caps["CapPrm:"] == "00000000a80425fa"
     assert caps["CapInh:"] == caps["CapAmb:"] == NO_CAPS
@@ -245,16 +245,16 @@ def test_18_ignored_sigchld_of_the_caller(w: Wherry) -> None:
         signal.signal(signal.SIGCHLD, signal.SIG_IGN)
 
     assert w("run", "--rm", "busybox", "sh", "-c", "exit 7", preexec_fn=ignore).returncode == 7
-    w.ok("run", "-d", "--name", "x", "busybox", "sh", "-c", "sleep 0.3; exit 8", preexec_fn=ignore)
-    assert w("exec", "x", "sh", "-c", "exit 9", preexec_fn=ignore).returncode == 9
-    assert w.ok("wait", "x") == "8"
+    w.ok("run", "-d", "--name", "box", "busybox", "sh", "-c", "sleep 0.3; exit 8", preexec_fn=ignore)
+    assert w("exec", "box", "sh", "-c", "exit 9", preexec_fn=ignore).returncode == 9
+    assert w.ok("wait", "box") == "8"
 
 
 def test_18_no_zombies(w: Wherry) -> None:
-    ident = w.ok("run", "-d", "--name", "x", "busybox", "sleep", "1000")
+    ident = w.ok("run", "-d", "--name", "box", "busybox", "sleep", "1000")
     for _ in range(5):
-        w.ok("exec", "x", "true")
-        w.ok("exec", "-d", "x", "true")
+        w.ok("exec", "box", "true")
+        w.ok("exec", "-d", "box", "true")
     time.sleep(0.2)
     monitor = monitors(w)[ident]
     children = Path(f"/proc/{monitor}/task/{monitor}/children").read_text().split()
@@ -268,7 +268,7 @@ def test_18_container_dies_with_its_monitor(w: Wherry, words: tuple[str, ...]) -
     """The signal of a parent's death is lost with a change of ids: it has to be asked for again."""
     if w.single_id and "-u" in words:
         pytest.skip("nosubids: one id is all there is")
-    ident = w.ok("run", "-d", *words, "--name", "x", "busybox", "sleep", "1000")
+    ident = w.ok("run", "-d", *words, "--name", "box", "busybox", "sleep", "1000")
     init = init_of(w, ident)
     start = start_time(init)
     assert init
@@ -305,17 +305,17 @@ def test_19_controlling_terminal_works(w: Wherry) -> None:
 
 
 def test_21_run_root_is_private(w: Wherry) -> None:
-    ident = w.ok("run", "-d", "--name", "x", "-v", f"{w.folder('a')}:/a", "busybox", "sleep", "1000")
+    ident = w.ok("run", "-d", "--name", "box", "-v", f"{w.folder('a')}:/a", "busybox", "sleep", "1000")
     for path in (w.runroot, w.runroot / "live", w.runroot / ident, w.root / "containers" / ident):
         found = path.stat()
         assert found.st_mode & 0o077 == 0 or path.parent.stat().st_mode & 0o077 == 0, path
         assert found.st_uid == w.user.uid
-    out = w.ok("exec", "x", "cat", "/proc/self/mountinfo")
+    out = w.ok("exec", "box", "cat", "/proc/self/mountinfo")
     assert str(w.runroot) not in out
 
 
 def test_21_other_users_see_nothing(w: Wherry, w_other: User) -> None:
-    ident = w.ok("run", "-d", "--name", "x", "busybox", "sleep", "1000")
+    ident = w.ok("run", "-d", "--name", "box", "busybox", "sleep", "1000")
     for path in (w.runroot / ident / "ctl", w.runroot / ident / "plan", w.root / "wherry.db", w.root / "containers" / ident / "over"):
         done = subprocess.run(["cat", str(path)], capture_output=True, user=w_other.uid, group=w_other.gid, extra_groups=[], cwd="/")
         assert done.returncode != 0 and done.stdout == b"", path
@@ -332,7 +332,7 @@ def w_other(w: Wherry, engines: dict[str, Wherry | str]) -> User:
 
 def test_21_another_user_can_not_speak_to_a_monitor(w: Wherry, w_other: User) -> None:
     """Even with the way to the socket open: who it is decides."""
-    ident = w.ok("run", "-d", "--name", "x", "busybox", "sleep", "1000")
+    ident = w.ok("run", "-d", "--name", "box", "busybox", "sleep", "1000")
     fd = os.open(w.runroot / ident, os.O_PATH | os.O_DIRECTORY)
     code = (
         "import socket,sys; s=socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET); s.settimeout(3);"
