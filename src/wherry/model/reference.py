@@ -60,6 +60,8 @@ def parse(text: str) -> Reference:
         path = head
         if not is_tag(tag):
             raise InvalidArgument("invalid reference format")
+    else:
+        tag = ""
     if path != path.lower():
         raise InvalidArgument(f"invalid reference format: repository name ({path}) must be lowercase")
     if not _is_domain(domain) or not _is_path(path):
