@@ -281,7 +281,7 @@ def test_18_container_dies_with_its_monitor(w: Wherry, words: tuple[str, ...]) -
 
 def test_19_terminal_is_not_the_caller_s(w: Wherry) -> None:
     """CVE-2017-5226: what could be pushed into the caller's terminal would be typed there."""
-    with w.terminal("run", "--rm", "busybox", "sh", "-c", "tty; exec 3</dev/tty || echo none") as t:
+    with w.terminal("run", "--rm", "busybox", "sh", "-c", "tty; (exec 3</dev/tty) || echo none") as t:
         assert t.wait() == 0
         assert b"not a tty" in t.output and b"none" in t.output, t.output
     with w.terminal("run", "--rm", "-it", "busybox", "sh", "-c", "tty; stat -c '%t:%T' $(tty); ps -o pid,tty,comm") as t:
