@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-
 from wherry.cli import table
 from wherry.cli.options import Option
 
@@ -67,14 +65,14 @@ def _aligned(rows: list[tuple[str, str]]) -> list[str]:
 def about(context: Context, words: list[str]) -> int:
     """`help`, `help COMMAND`."""
     if not words:
-        sys.stdout.write(overview(context, ""))
+        context.out(overview(context, ""))
         return 0
     path, _count = table.find(words)
     if path:
-        sys.stdout.write(command_help(context, path))
+        context.out(command_help(context, path))
         return 0
     if words[0] in table.GROUPS:
-        sys.stdout.write(overview(context, words[0]))
+        context.out(overview(context, words[0]))
         return 0
     context.error(f"unknown help topic: {' '.join(words)}")
     return 1

@@ -22,9 +22,10 @@ _RUNNERS = ("run", "create", "container run", "container create")
 def main(argv: list[str] | None = None) -> NoReturn:
     """Run the command line and end the process. Leaves by os._exit: closing the database would only cost time (docs/internals/store.md)."""
     code = 1
+    # The store's files have modes of their own, whatever the caller's mask; the launcher gives containers docker's.
+    os.umask(0o022)
     try:
         code = run(sys.argv[1:] if argv is None else argv)
-        sys.stdout.flush()
     except BrokenPipeError:
         code = 141
     except KeyboardInterrupt:
@@ -59,7 +60,7 @@ def run(words: list[str]) -> int:
     except Help:
         from wherry.cli.help import command_help
 
-        sys.stdout.write(command_help(context, path))
+        context.out(command_help(context, path))
         return 0
     except WherryError as error:
         return _report(context, error, path)
@@ -103,7 +104,7 @@ def _no_command(context: Context, words: list[str]) -> int:
     if not words or words[0] in table.GROUPS and len(words) == 1:
         from wherry.cli.help import overview
 
-        sys.stdout.write(overview(context, words[0] if words else ""))
+        context.out(overview(context, words[0] if words else ""))
         return 0
     word = words[0]
     if word == "help":
@@ -114,7 +115,7 @@ def _no_command(context: Context, words: list[str]) -> int:
         if words[1] in ("--help", "-h"):
             from wherry.cli.help import overview
 
-            sys.stdout.write(overview(context, word))
+            context.out(overview(context, word))
             return 0
         word = f"{word} {words[1]}"
     if words[0] in table.NOT_YET or word.split(" ")[-1] in table.NOT_YET:
@@ -152,7 +153,9 @@ def _complain(text: str) -> None:
 
 def _flush() -> None:
     for stream in (sys.stdout, sys.stderr):
-        try:
-            stream.flush()
-        except (OSError, ValueError, AttributeError):
-            continue
+        # A caller may have closed them: then Python has None there.
+        if stream is not None:
+            try:
+                stream.flush()
+            except (OSError, ValueError):
+                continue

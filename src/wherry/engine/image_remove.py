@@ -45,7 +45,7 @@ def remove(store: Store, name: str, *, force: bool) -> list[tuple[str, str]]:
         names = images.names_of(db, row.id)
         by_name = _meant_name(row, name)
         if by_name is not None:
-            done = _remove_name(store, row, by_name, names, users, force)
+            done = _remove_name(store, row, name, by_name, names, users, force)
             blobs: list[str] = []
             if len(names) == 1:
                 done += _delete(store, row, changes)
@@ -79,11 +79,11 @@ def _familiar(canonical: str) -> str:
 
 
 def _remove_name(
-    store: Store, row: ImageRow, canonical: str, names: list[str], users: list[ContainerRow], force: bool
+    store: Store, row: ImageRow, given: str, canonical: str, names: list[str], users: list[ContainerRow], force: bool
 ) -> list[tuple[str, str]]:
     if len(names) == 1 and users and not force:
         raise Conflict(
-            f'conflict: unable to remove repository reference "{_familiar(canonical)}" (must force) - '
+            f'conflict: unable to remove repository reference "{given}" (must force) - '
             f"container {users[0].id[:12]} is using its referenced image {row.id[7:19]}"
         )
     if len(names) == 1:
