@@ -132,7 +132,7 @@ int open_in_root(int root, const char *path, uint64_t flags)
 }
 
 /* The mount point `path`, made where it is missing: folders 0755, a file or a folder at its end. */
-static int mount_point(struct build *b, const char *path, int folder, int make)
+static int mount_point_at(struct build *b, const char *path, int folder, int make, int links)
 {
     int fd = open_in_root(b->root, path, O_PATH);
     if (fd >= 0 || errno != ENOENT || !make)
@@ -166,6 +166,25 @@ static int mount_point(struct build *b, const char *path, int folder, int make)
             if (last && !folder && made >= 0)
                 close(made);
             fd = open_in_root(b->root, part, O_PATH);
+            if (fd < 0 && errno == ENOENT && made < 0) {
+                /* A link to nowhere, as /etc/resolv.conf often is: what it names is made, inside the root. */
+                char there[4096], target[4096];
+                ssize_t len = readlinkat(parent, name, target, sizeof target - 1);
+                close(parent);
+                if (len <= 0 || links >= 20)
+                    return errno = len <= 0 ? ENOENT : ELOOP, -1;
+                target[len] = 0;
+                size_t at = 0;
+                *name = 0;
+                if (target[0] != '/')
+                    at = text_append(there, sizeof there, 0, part);
+                at = text_append(there, sizeof there, at, target);
+                at = text_append(there, sizeof there, at, last ? "" : "/");
+                at = text_append(there, sizeof there, at, rest);
+                if (at >= sizeof there - 1)
+                    return errno = ENAMETOOLONG, -1;
+                return mount_point_at(b, there, folder, make, links + 1);
+            }
         }
         p[n] = saved;
         int e = errno;
@@ -176,6 +195,8 @@ static int mount_point(struct build *b, const char *path, int folder, int make)
     }
     return parent;
 }
+
+static int mount_point(struct build *b, const char *path, int folder, int make) { return mount_point_at(b, path, folder, make, 0); }
 
 static int is_folder(int fd)
 {

@@ -302,7 +302,9 @@ def test_flags_of_the_host_s_mounts_stay(w: Wherry, mounted: Path, flag: str) ->
         "grep ' /x/sub ' /proc/self/mountinfo | cut -d' ' -f6;"
         "umount /x/sub 2>/dev/null && echo uncovered; true"
     )
-    words = ("--cap-add", "SYS_ADMIN", "--security-opt", "seccomp=unconfined", "--security-opt", "apparmor=unconfined")
+    # What root gives CAP_SYS_ADMIN may change its own binds' flags, as with docker's; an ordinary user's may not
+    able = ("--cap-add", "SYS_ADMIN", "--security-opt", "seccomp=unconfined", "--security-opt", "apparmor=unconfined")
+    words = () if w.is_root else able
     lines = w.ok("run", "--rm", *words, "-v", f"{mounted}:/x", "busybox", "sh", "-c", script).splitlines()
     assert len(lines) == 2, lines
     for line in lines:
