@@ -33,6 +33,8 @@ _ARCHITECTURES = {"x86_64": 0xC000003E, "x86": 0x40000003, "aarch64": 0xC00000B7
 _NAMES = {"SCMP_ARCH_X86_64": "x86_64", "SCMP_ARCH_X86": "x86", "SCMP_ARCH_X32": "x32", "SCMP_ARCH_AARCH64": "aarch64", "SCMP_ARCH_ARM": "arm"}
 _FAMILIES = {"x86_64": ("x86_64", "x86"), "aarch64": ("aarch64", "arm")}
 _X32_BIT = 0x40000000
+# Where arguments have 64 bits. The others' are compared by their lower half, which is all that their callers can give.
+_WIDE = ("x86_64", "aarch64")
 _MAX_INSTRUCTIONS = 4096
 
 
@@ -59,12 +61,12 @@ def compile_profile(profile: dict[str, Any], machine: str) -> bytes:
 
 def _decide(code: Code, architecture: str, profile: dict[str, Any], default: int, base: int) -> None:
     verdicts = _verdicts(architecture, profile, default)
-    segments: list[tuple[int, Verdict]] = [(0, (default, ()))] if base == 0 else [(base, (default, ()))]
+    segments: list[tuple[int, Verdict]] = [(base, (default, ()))]
     for number in sorted(verdicts):
         at = base + number
         _extend(segments, at, verdicts[number])
         _extend(segments, at + 1, (default, ()))
-    _tree(code, segments, default, f"{architecture}-")
+    _tree(code, segments, f"{architecture}-", architecture in _WIDE)
 
 
 def _extend(segments: list[tuple[int, Verdict]], at: int, verdict: Verdict) -> None:
@@ -75,66 +77,79 @@ def _extend(segments: list[tuple[int, Verdict]], at: int, verdict: Verdict) -> N
     segments.append((at, verdict))
 
 
-def _tree(code: Code, segments: list[tuple[int, Verdict]], default: int, prefix: str) -> None:
+def _tree(code: Code, segments: list[tuple[int, Verdict]], prefix: str, wide: bool) -> None:
     """Emit comparisons that end in the verdict of the segment that the number in A belongs to."""
     if len(segments) == 1:
-        _leaf(code, segments[0][1], default, prefix + str(segments[0][0]))
+        _leaf(code, segments[0][1], prefix + str(segments[0][0]), wide)
         return
     middle = len(segments) // 2
     label = f"{prefix}{segments[middle][0]}"
     # Jumps of a comparison reach 255 instructions; the unconditional one reaches everything.
     code.append((JGE, "next", "skip", segments[middle][0]))
     code.append((JA, label, 0, 0))
-    _tree(code, segments[:middle], default, prefix)
+    _tree(code, segments[:middle], prefix, wide)
     code.append((-1, label, 0, 0))
-    _tree(code, segments[middle:], default, prefix)
+    _tree(code, segments[middle:], prefix, wide)
 
 
-def _leaf(code: Code, verdict: Verdict, default: int, prefix: str) -> None:
+def _leaf(code: Code, verdict: Verdict, prefix: str, wide: bool) -> None:
     fixed, rules = verdict
     for index, (action, comparisons) in enumerate(rules):
         failed = f"{prefix}-rule{index}"
         for comparison in comparisons:
-            _compare(code, comparison, failed)
+            _compare(code, comparison, failed, wide=wide)
         code.append((RET, 0, 0, action))
         code.append((-1, failed, 0, 0))
     code.append((RET, 0, 0, fixed))
 
 
-def _compare(code: Code, comparison: tuple[int, str, int, int], failed: str) -> None:
-    """Go on when the comparison holds, else to `failed`. Arguments are 64 bits wide: the upper half decides first."""
+def _compare(code: Code, comparison: tuple[int, str, int, int], failed: str, *, wide: bool) -> None:
+    """Go on when the comparison holds, else to `failed`. Arguments of 64 bits: the upper half decides first."""
     index, operator, value, second = comparison
+    if not wide and value >> 32 and operator != "SCMP_CMP_MASKED_EQ":
+        # No argument of 32 bits reaches such a value: equal or greater never holds, the opposite always.
+        if operator in ("SCMP_CMP_EQ", "SCMP_CMP_GT", "SCMP_CMP_GE"):
+            code.append((JA, failed, 0, 0))
+        return
     low, high = 16 + 8 * index, 20 + 8 * index
     want_high, want_low = value >> 32, value & 0xFFFFFFFF
-    if operator == "SCMP_CMP_MASKED_EQ":
-        for offset, mask, want in ((high, want_high, second >> 32), (low, want_low, second & 0xFFFFFFFF)):
-            code.append((LD, 0, 0, offset))
-            code.append((AND, 0, 0, mask))
-            code.append((JEQ, "next", failed, want))
-        return
-    code.append((LD, 0, 0, high))
-    if operator == "SCMP_CMP_EQ":
-        code += [(JEQ, "next", failed, want_high), (LD, 0, 0, low), (JEQ, "next", failed, want_low)]
-        return
     passed = f"{failed}-{len(code)}"
-    if operator == "SCMP_CMP_NE":
-        code += [(JEQ, "next", passed, want_high), (LD, 0, 0, low), (JEQ, failed, "next", want_low)]
+    if operator == "SCMP_CMP_MASKED_EQ":
+        # Bits that are wanted outside the mask are dropped, as libseccomp does, or the rule could never hold.
+        want = second & value
+        halves = ((high, want_high, want >> 32), (low, want_low, want & 0xFFFFFFFF))
+        for offset, mask, part in halves if wide else halves[1:]:
+            code += [(LD, 0, 0, offset), (AND, 0, 0, mask), (JEQ, "next", failed, part)]
+        return
+    if operator == "SCMP_CMP_EQ":
+        upper, lower = (JEQ, "next", failed, want_high), (JEQ, "next", failed, want_low)
+    elif operator == "SCMP_CMP_NE":
+        upper, lower = (JEQ, "next", passed, want_high), (JEQ, failed, "next", want_low)
     elif operator in ("SCMP_CMP_GT", "SCMP_CMP_GE"):
-        jump = JGT if operator.endswith("GT") else JGE
-        code += [(JGT, passed, "next", want_high), (JEQ, "next", failed, want_high), (LD, 0, 0, low), (jump, "next", failed, want_low)]
+        upper, lower = (JEQ, "next", failed, want_high), (JGT if operator.endswith("GT") else JGE, "next", failed, want_low)
     else:
         # a < b is "not a >= b"
-        jump = JGE if operator.endswith("LT") else JGT
-        code += [(JGT, failed, "next", want_high), (JEQ, "next", passed, want_high), (LD, 0, 0, low), (jump, failed, "next", want_low)]
-    code.append((-1, passed, 0, 0))
+        upper, lower = (JEQ, "next", passed, want_high), (JGE if operator.endswith("LT") else JGT, failed, "next", want_low)
+    if wide:
+        code.append((LD, 0, 0, high))
+        if operator in ("SCMP_CMP_GT", "SCMP_CMP_GE"):
+            code.append((JGT, passed, "next", want_high))
+        elif operator in ("SCMP_CMP_LT", "SCMP_CMP_LE"):
+            code.append((JGT, failed, "next", want_high))
+        code.append(upper)
+    code += [(LD, 0, 0, low), lower, (-1, passed, 0, 0)]
 
 
 _OPERATORS = ("NE", "LT", "LE", "EQ", "GE", "GT", "MASKED_EQ")
 
 
 def _verdicts(architecture: str, profile: dict[str, Any], default: int) -> dict[int, Verdict]:
+    """Number → (action, rules on arguments that come before it). Where rules contradict each other the stricter one wins.
+
+    libseccomp refuses most contradictions; an exception from "allow" that its author wrote down must not get lost.
+    """
     numbers = syscalls.numbers(architecture)
-    plain: dict[int, int] = {}
+    fixed: dict[int, int] = {}
     ruled: dict[int, list[tuple[int, tuple[tuple[int, str, int, int], ...]]]] = {}
     for rule in profile.get("syscalls") or ():
         action = _action(rule.get("action"), rule.get("errnoRet"))
@@ -146,12 +161,23 @@ def _verdicts(architecture: str, profile: dict[str, Any], default: int) -> dict[
             if comparisons:
                 ruled.setdefault(number, []).append((action, comparisons))
             else:
-                plain.setdefault(number, action)
-    found: dict[int, Verdict] = {number: (action, ()) for number, action in plain.items()}
-    for number, rules in ruled.items():
-        if number not in plain:
-            found[number] = (default, tuple(rules))
+                fixed[number] = min(action, fixed.get(number, action), key=_strictness)
+    found: dict[int, Verdict] = {}
+    for number in fixed.keys() | ruled.keys():
+        rest = fixed.get(number, default)
+        rules = sorted(ruled.get(number, ()), key=lambda r: _strictness(r[0]))
+        while rules and rules[-1][0] == rest:
+            rules.pop()
+        found[number] = (rest, tuple(rules))
     return found
+
+
+_STRICT = (KILL_PROCESS, KILL_THREAD, TRAP, ERRNO, TRACE, LOG, ALLOW)
+
+
+def _strictness(action: int) -> int:
+    """The kernel's own order of verdicts (seccomp(2)), the strictest is the smallest."""
+    return _STRICT.index(action & 0xFFFF0000)
 
 
 def _comparison(argument: dict[str, Any]) -> tuple[int, str, int, int]:

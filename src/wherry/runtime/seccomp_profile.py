@@ -67,8 +67,8 @@ BY_CAPABILITY = {
     "PERFMON": "perf_event_open",
 }
 
-# Address families, first and last of each range. Left out: DECnet (12), SNA, WAN pipe and Netbeui, ATM's signalling and others
-# that hardly anybody has audited, AF_ALG (38, CVE-2026-31431) and vsock (40), which would reach the machine that hosts this one.
+# Address families, first and last of each range. Left out are the obsolete DECnet (12), Econet (19), ATM signalling (20), IrDA (23),
+# WAN pipe (25), ISDN (34) and CAIF (37), further AF_ALG (38, CVE-2026-31431) and vsock (40), which would reach the machine's own host.
 SOCKET_FAMILIES = ((0, 11), (13, 18), (21, 22), (24, 24), (26, 33), (35, 36), (39, 39), (41, 45))
 
 # Linux, Linux32, with UNAME26, and the question for the current one.
