@@ -130,8 +130,6 @@ static _Noreturn void first(const struct plan *plan, int sock, int userns, const
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);
     signal(SIGPIPE, SIG_DFL);
-    /* See seal() in main.c: from here to the payload's exec nobody in a container may look into us. */
-    prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
     /* The host's procfs: an exec finds itself in it by its pid there, whatever the container made of its own. */
     int proc = is_exec ? open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC) : -1;
     if (plan_find(plan, OP_INIT, &op))
@@ -147,6 +145,8 @@ static _Noreturn void first(const struct plan *plan, int sock, int userns, const
         r.op = -1;
     }
     sources_open(plan, &slots, userns, &r);
+    /* See seal() in main.c: from here to the payload's exec nobody in a container may look into us. */
+    prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
     join_namespaces(plan, userns, &r);
     if (userns >= 0)
         close(userns);

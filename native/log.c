@@ -55,16 +55,18 @@ static void rotate(void)
     open_file();
 }
 
-void log_flush(void)
+static void log_write(void)
 {
-    if (log_.fd < 0 || !log_.out_n)
-        return;
     /* A full disk loses log lines, never the container. */
-    if (write_all(log_.fd, log_.out, log_.out_n) == 0)
+    if (log_.out_n && write_all(log_.fd, log_.out, log_.out_n) == 0)
         log_.size += (int64_t)log_.out_n;
     log_.out_n = 0;
-    if (log_.max_size > 0 && log_.size >= log_.max_size)
-        rotate();
+}
+
+void log_flush(void)
+{
+    if (log_.fd >= 0)
+        log_write();
 }
 
 static void put(const char *s) { log_.out_n = text_append(log_.out, sizeof log_.out, log_.out_n, s); }
@@ -125,6 +127,7 @@ static void put_json(const char *text, size_t n)
 
 static void entry(int stream, const char *text, size_t n, const char *stamp)
 {
+    size_t start = log_.out_n;
     put("{\"log\":\"");
     put_json(text, n);
     put(stream ? "\",\"stream\":\"stderr\"," : "\",\"stream\":\"stdout\",");
@@ -132,8 +135,17 @@ static void entry(int stream, const char *text, size_t n, const char *stamp)
     put("\"time\":\"");
     put(stamp);
     put("\"}\n");
+    if (log_.max_size > 0 && log_.size + (int64_t)log_.out_n > log_.max_size && log_.size + (int64_t)start > 0) {
+        /* This line would be over the limit: it begins the next file. */
+        size_t own = log_.out_n - start;
+        log_.out_n = start;
+        log_write();
+        rotate();
+        memmove(log_.out, log_.out + start, own);
+        log_.out_n = own;
+    }
     if (log_.out_n >= OUT)
-        log_flush();
+        log_write();
 }
 
 void log_bytes(int stream, const char *data, size_t n)

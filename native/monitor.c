@@ -781,8 +781,10 @@ static void reset_inheritance(void)
 {
     sigset_t none;
     umask(022);
+    /* By the system call: C libraries keep signals 32 to 34 for themselves and would leave them as the caller had them. */
+    static const uint64_t by_default[4];
     for (int sig = 1; sig < 65; sig++)
-        signal(sig, SIG_DFL);
+        syscall(SYS_rt_sigaction, sig, by_default, NULL, 8);
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);
     setsid();

@@ -185,12 +185,16 @@ static void look_up(const char *spec, struct identity *who, const struct report 
     }
     if (who->gid < 0)
         who->gid = 0;
+    /* The user's own group first, as docker has it since CVE-2022-36109: a group that denies must not be shed. */
+    add_group(who, who->gid);
     if (colon && colon[1]) {
+        who->count = 0;
         who->gid = find_group(group, group_size, colon + 1, strlen(colon + 1));
         if (who->gid < 0) {
             no_entry(why, sizeof why, "group", colon + 1, strlen(colon + 1), "group");
             fail(r, 0, why);
         }
+        add_group(who, who->gid);
     } else if (user_name) {
         at = group;
         while (group && next_line(&at, group + group_size, &l))
@@ -220,6 +224,43 @@ static void more_groups(const struct plan *plan, struct identity *who, const str
             fail(&r, 0, why);
         }
         add_group(who, gid);
+    }
+}
+
+/* A tree, everything in it, to the process's user; nothing is followed. */
+static void give_tree(int dir, const char *name, const struct identity *who)
+{
+    int fd = openat(dir, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    fchownat(dir, name, (uid_t)who->uid, (gid_t)who->gid, AT_SYMLINK_NOFOLLOW);
+    if (fd < 0)
+        return;
+    char block[4096];
+    long n;
+    while ((n = syscall(SYS_getdents64, fd, block, sizeof block)) > 0)
+        for (long at = 0; at < n;) {
+            unsigned short length;
+            memcpy(&length, block + at + 16, sizeof length);
+            const char *entry = block + at + 19;
+            if (strcmp(entry, ".") && strcmp(entry, ".."))
+                give_tree(fd, entry, who);
+            at += length;
+        }
+    close(fd);
+}
+
+static void give_mounts(const struct plan *plan, const struct identity *who, const struct report *report)
+{
+    struct cursor c;
+    struct op op;
+    plan_rewind(plan, &c);
+    while (plan_next(&c, &op)) {
+        if (op.code != OP_CHOWN)
+            continue;
+        struct report r = {report->fd, op.index};
+        struct stat st;
+        give_tree(AT_FDCWD, op.f[0].s, who);
+        if (lstat(op.f[0].s, &st) || st.st_uid != (uid_t)who->uid)
+            fail(&r, EPERM, op.f[0].s);
     }
 }
 
@@ -514,6 +555,7 @@ _Noreturn void become(const struct plan *plan, int slave, int proc, struct repor
     struct report at = {r->fd, has_user ? user.index : -1};
     look_up(has_user ? user.f[0].s : "", &who, &at);
     more_groups(plan, &who, r);
+    give_mounts(plan, &who, r);
     struct op cwd = {0}, argv_op, env_op;
     struct report cwd_at = {r->fd, -1};
     int has_cwd = plan_find(plan, OP_CWD, &cwd);

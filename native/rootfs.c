@@ -33,7 +33,7 @@
 #define BENEATH 8u
 #define NO_XDEV 1u
 
-enum { S_RECURSIVE = 1, S_IDMAP = 2, S_IDMAP_OR_PLAIN = 4, S_MAKE = 8, S_PATH_ONLY = 16, S_NO_LINK = 32 };
+enum { S_RECURSIVE = 1, S_IDMAP = 2, S_IDMAP_OR_PLAIN = 4, S_MAKE = 8, S_PATH_ONLY = 16, S_NO_LINK = 32, S_OF_JOINED = 64 };
 enum { M_MAY_FAIL = 1, M_MAKE = 2, M_FALL_BACK = 4 };
 enum { A_MAKE = 1, A_SKIP_MISSING = 2 };
 
@@ -67,7 +67,33 @@ static int make_folders(const char *path)
     return mkdir(part, 0755) && errno != EEXIST ? -1 : 0;
 }
 
-static void open_source(const struct op *op, struct slots *slots, int userns, const struct report *r)
+/* A mount of another container's, taken in its own mount namespace: from outside, a path through /proc/<pid>/root leads to one that
+ * may be looked at but not cloned. */
+static int open_of_joined(const struct plan *plan, const char *path, unsigned flags)
+{
+    struct cursor c;
+    struct op op;
+    int own = open("/proc/self/ns/mnt", O_RDONLY | O_CLOEXEC), fd = -1;
+    plan_rewind(plan, &c);
+    while (own >= 0 && plan_next(&c, &op)) {
+        if (op.code != OP_NS_JOIN)
+            continue;
+        int other = sys_pidfd_open((pid_t)op.f[1].i);
+        if (other < 0 || start_time((pid_t)op.f[1].i) != op.f[2].i || setns(other, CLONE_NEWNS))
+            break;
+        close(other);
+        fd = sys_open_tree(AT_FDCWD, path, flags);
+        int e = errno;
+        if (setns(own, CLONE_NEWNS))
+            _exit(125);
+        errno = e;
+        break;
+    }
+    close(own);
+    return fd;
+}
+
+static void open_source(const struct plan *plan, const struct op *op, struct slots *slots, int userns, const struct report *r)
 {
     const char *path = op->f[1].s;
     int64_t flags = op->f[2].i;
@@ -78,6 +104,8 @@ static void open_source(const struct op *op, struct slots *slots, int userns, co
     int fd;
     if (flags & S_PATH_ONLY)
         fd = open(path, O_PATH | O_CLOEXEC | (flags & S_NO_LINK ? O_NOFOLLOW : 0));
+    else if (flags & S_OF_JOINED)
+        fd = open_of_joined(plan, path, CLONE_TREE | TREE_CLOEXEC | deep);
     else
         fd = sys_open_tree(AT_FDCWD, path, CLONE_TREE | TREE_CLOEXEC | deep | (flags & S_NO_LINK ? NOFOLLOW : 0));
     if (fd < 0)
@@ -117,7 +145,7 @@ void sources_open(const struct plan *plan, struct slots *slots, int userns, cons
     while (plan_next(&c, &op)) {
         struct report r = {report->fd, op.index};
         if (op.code == OP_SOURCE)
-            open_source(&op, slots, userns, &r);
+            open_source(plan, &op, slots, userns, &r);
     }
 }
 

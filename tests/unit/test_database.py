@@ -58,6 +58,8 @@ def test_a_damaged_database_is_named_with_a_remedy(tmp_path: pathlib.Path) -> No
     assert "wherry.db" in caught.value.message and caught.value.hint
 
 
+SOURCE = str(pathlib.Path(__file__).parents[2] / "src")
+
 _WRITER = """
 import sys
 from wherry.store.db import Database
@@ -75,7 +77,7 @@ while True:
 @pytest.mark.parametrize("round_number", range(5))
 def test_what_was_acknowledged_survives_kill_9(tmp_path: pathlib.Path, round_number: int) -> None:
     path = str(tmp_path / "wherry.db")
-    process = subprocess.Popen([sys.executable, "-c", _WRITER, path], stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen([sys.executable, "-c", _WRITER, path], stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": SOURCE})
     assert process.stdout
     said = 0
     for _ in range(20 + 7 * round_number):

@@ -287,9 +287,13 @@ def _value(commands: list[list[Any]], dot: Any, variables: dict[str, Any]) -> An
             arguments = [_operand_value(o, dot, variables) for o in command[1:]]
             value = _call(head[1], [*arguments, *last])
         else:
-            if len(command) > 1 or last:
-                raise InvalidArgument("template: can't give argument to non-function", exit_code=1)
             value = _operand_value(head, dot, variables)
+            arguments = [_operand_value(o, dot, variables) for o in command[1:]] + list(last)
+            if callable(value):
+                # A method, as docker's {{.Label "key"}}.
+                value = value(*arguments)
+            elif arguments:
+                raise InvalidArgument("template: can't give argument to non-function", exit_code=1)
     return value
 
 
@@ -443,10 +447,10 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
 }
 
 
-def list_output(form: str, headers: dict[str, str], rows: list[dict[str, Any]]) -> str:
+def list_output(form: str, headers: dict[str, Any], rows: list[dict[str, Any]]) -> str:
     """Rows of a listing by --format: a template a row, `json`, or `table …` with a header made of the fields' headers."""
     if form == "json":
-        return "".join(jsontext.dumps(row) + "\n" for row in rows)
+        return "".join(jsontext.dumps({k: v for k, v in row.items() if not callable(v)}) + "\n" for row in rows)
     is_table = form == "table" or form.startswith("table ")
     body = form[6:] if is_table else form
     render = compile_template(body.replace("\\t", "\t").replace("\\n", "\n"))

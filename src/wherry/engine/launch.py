@@ -58,6 +58,7 @@ def _launch(engine: Engine, row: ContainerRow, attach: socket | None, size: tupl
     _write_files(store, row, record)
     context = spec_context(store, row, record, joins)
     oci = spec.make_spec(record["Config"], record["HostConfig"], modes.mount_specs(record), context)
+    _fresh_overlays(store, row.id, oci["annotations"])
     plan = compile.container_plan(
         oci,
         Launch(
@@ -113,6 +114,23 @@ def spec_context(store: Store, row: ContainerRow, record: dict[str, Any], joins:
         resolv_path=folder + "/resolv.conf",
         joins=joins,
     )
+
+
+def _fresh_overlays(store: Store, container_id: str, notes: dict[str, str]) -> None:
+    """Empty layers for the mounts with :O. What was written in the last run is thrown away, as podman does."""
+    wanted = [path for key, path in notes.items() if key.startswith("io.wherry.mount.") and key.endswith(".overlay")]
+    if not wanted:
+        return
+    from wherry.store import treeop
+
+    folder = store.path("containers", container_id, "overlays")
+    if os.path.exists(folder):
+        doomed = store.staging("overlays")
+        os.rename(folder, doomed)
+        treeop.remove_trees([doomed])
+    for path in wanted:
+        os.makedirs(path + "/upper", 0o755)
+        os.mkdir(path + "/work", 0o700)
 
 
 def _identity(triples: tuple[tuple[int, int, int], ...]) -> tuple[tuple[int, int, int], ...]:

@@ -127,7 +127,7 @@ def checked_mounts(mounts: tuple[MountSpec, ...], config: dict[str, Any]) -> lis
     seen: set[str] = set()
     found = []
     for mount in mounts:
-        target = os.path.normpath("/" + mount.target)
+        target = os.path.normpath("/" + mount.target.lstrip("/"))
         if target in seen:
             raise InvalidArgument(f"Duplicate mount point: {target}")
         seen.add(target)

@@ -166,7 +166,8 @@ class Session:
                 poll.register(self._stdin, select.POLLIN)
             for fd, events in poll.poll():
                 if fd == self._wake_in:
-                    self._signals()
+                    if self._signals():
+                        return Outcome(exit_code=128 + _signal.SIGHUP)
                 elif fd == self._stdin:
                     if self._read_stdin(events):
                         return Outcome(detached=True)
@@ -256,16 +257,18 @@ class Session:
 
     # -- signals and sizes --------------------------------------------------------------------------------------------
 
-    def _signals(self) -> None:
+    def _signals(self) -> bool:
+        """Pass signals on; True when our terminal has hung up, so that there is nobody left to show anything to."""
         try:
             numbers = os.read(self._wake_in, 512)
         except BlockingIOError:
-            return
+            return False
         for number in numbers:
             if number == _signal.SIGWINCH and self._streams.tty:
                 self._send_size()
             elif number in _PROXIED and self._open_control and self._streams.sig_proxy:
                 self._order(wire.record(wire.SIGNAL, wire.pack_i64(number, 0)))
+        return self._streams.tty and _signal.SIGHUP in numbers
 
     def _send_size(self) -> None:
         rows, columns = window_size(self._streams.stdin if self._streams.stdin >= 0 else self._streams.stdout)

@@ -27,7 +27,7 @@ MS_NOATIME, MS_RELATIME, MS_STRICTATIME, MS_NODIRATIME, MS_SYNCHRONOUS, MS_NOSYM
 ATTR_RDONLY, ATTR_NOSUID, ATTR_NODEV, ATTR_NOEXEC, ATTR_NOATIME = 1, 2, 4, 8, 0x10
 ATTR_STRICTATIME, ATTR_NODIRATIME, ATTR_NOSYMFOLLOW, ATTR_ATIME_MASK = 0x20, 0x80, 0x200000, 0x70
 
-SOURCE_RECURSIVE, SOURCE_IDMAP, SOURCE_IDMAP_OR_PLAIN, SOURCE_MAKE, SOURCE_PATH_ONLY, SOURCE_NO_LINK = 1, 2, 4, 8, 16, 32
+SOURCE_RECURSIVE, SOURCE_IDMAP, SOURCE_IDMAP_OR_PLAIN, SOURCE_MAKE, SOURCE_PATH_ONLY, SOURCE_NO_LINK, SOURCE_OF_JOINED = 1, 2, 4, 8, 16, 32, 64
 MOUNT_MAY_FAIL, MOUNT_MAKE, MOUNT_FALL_BACK = 1, 2, 4
 ATTACH_MAKE, ATTACH_SKIP_MISSING = 1, 2
 
@@ -262,13 +262,15 @@ def _mount_sources(slots: _Slots, oci: dict[str, Any]) -> list[tuple[dict[str, A
             continue
         options = mount.get("options") or ()
         flags = SOURCE_RECURSIVE if "rbind" in options else 0
+        if overlays.get(f"io.wherry.mount.{index}.of") == "joined":
+            flags |= SOURCE_OF_JOINED
         if overlays.get(f"io.wherry.mount.{index}.create") == "dir":
             flags |= SOURCE_MAKE
         propagation = next((_PROPAGATION[o] for o in options if o in _PROPAGATION), 0)
         slot = slots.source(
             mount["source"],
             flags,
-            idmap=0 if config.value("plain_binds") else SOURCE_IDMAP_OR_PLAIN,
+            idmap=0 if config.value("plain_binds") or flags & SOURCE_OF_JOINED else SOURCE_IDMAP_OR_PLAIN,
             attributes=_attributes(options),
             propagation=propagation,
             deep="rro" in options,
@@ -362,8 +364,10 @@ def _mounts(
     devices: list[tuple[str, int]],
 ) -> None:
     linux = oci["linux"]
-    propagation = _PROPAGATION[linux.get("rootfsPropagation") or "rslave"]
-    plan.add("PROPAGATION", MS_SHARED | MS_REC if propagation & MS_SHARED else MS_SLAVE | MS_REC)
+    # The host's tree is a slave of the host's until the pivot: what is mounted on the way is never seen outside. Then the same
+    # for the new root, unless a shared bind would lose by it what it was made for.
+    shared = bool(_PROPAGATION[linux.get("rootfsPropagation") or "rslave"] & MS_SHARED)
+    plan.add("PROPAGATION", MS_SLAVE | MS_REC)
     lowers, over = root
     plan.add("OVERLAY", lowers, over, "userxattr", 0)
     for mount, slot, own_layer in mounts:
@@ -378,6 +382,8 @@ def _mounts(
     if devices:
         for target, path in _DEV_LINKS:
             plan.add("SYMLINK", target, path)
+        if os.path.exists("/proc/kcore"):
+            plan.add("SYMLINK", "/proc/kcore", "/dev/core")
     if oci["process"].get("terminal"):
         plan.add("CONSOLE")
     kinds = {n["type"] for n in linux["namespaces"] if not n.get("path")}
@@ -394,7 +400,7 @@ def _mounts(
         plan.add("MASK", path)
     for path in linux.get("readonlyPaths") or ():
         plan.add("READONLY", path)
-    plan.add("PIVOT", propagation)
+    plan.add("PIVOT", 0 if shared else MS_SLAVE | MS_REC)
     if oci["root"].get("readonly"):
         plan.add("ROOT_READONLY")
 
@@ -432,6 +438,9 @@ def _process(plan: Plan, process: dict[str, Any], holder: dict[str, Any], cache:
     groups = [g for g in notes.get("io.wherry.groups", "").split(",") if g]
     if groups:
         plan.add("GROUPS", groups)
+    for key, path in notes.items():
+        if key.startswith("io.wherry.mount.") and key.endswith(".chown"):
+            plan.add("CHOWN", path)
     capabilities = process["capabilities"]
     plan.add("CAPS", *(caps.bits(capabilities.get(kind) or ()) for kind in ("bounding", "effective", "permitted", "inheritable", "ambient")))
     if mapping.mode == "single":

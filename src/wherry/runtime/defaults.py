@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 # moby, daemon/pkg/oci/defaults.go (2026): a container sees an empty file or folder in their place.
 MASKED_PATHS = (
     "/proc/acpi",
@@ -17,6 +19,9 @@ MASKED_PATHS = (
     "/sys/devices/virtual/powercap",
     "/sys/firmware",
 )
+# Besides those, each processor's thermal_throttle (GHSA-6fw5-f8r9-fgfm), where the machine has such a thing.
+_PROCESSORS = "/sys/devices/system/cpu"
+
 READONLY_PATHS = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger")
 
 SHM_BYTES = 64 << 20
@@ -37,3 +42,20 @@ IPC_SYSCTLS = (
 )
 IPC_PREFIX = "fs.mqueue."
 NETWORK_PREFIX = "net."
+
+
+def masked_paths(processors: str = _PROCESSORS) -> tuple[str, ...]:
+    """Everything that is hidden from a container on this machine."""
+    try:
+        with open(processors + "/possible", encoding="ascii") as file:
+            ranges = file.read().split(",")
+        found = []
+        for text in ranges:
+            first, _, last = text.strip().partition("-")
+            for number in range(int(first), int(last or first) + 1):
+                path = f"{processors}/cpu{number}/thermal_throttle"
+                if os.access(path, os.F_OK):
+                    found.append(path)
+    except (OSError, ValueError):
+        return MASKED_PATHS
+    return (*MASKED_PATHS, *found)

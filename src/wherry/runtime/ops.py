@@ -48,6 +48,7 @@ OPS: dict[str, tuple[int, str, int]] = {
     "CWD": (62, "si", 4),
     "USER": (63, "sI", 4),
     "GROUPS": (64, "S", 4),
+    "CHOWN": (73, "s", 4),
     "CAPS": (65, "iiiii", 4),
     "SECCOMP": (66, "bi", 4),
     "NO_NEW_PRIVS": (67, "", 4),

@@ -18,7 +18,7 @@ _GENERATION = 2
 
 
 def filter_for(capabilities: Iterable[str], profile: str, cache: str) -> bytes:
-    """The filter (sock_filter[]) for a set of capabilities. `profile`: "" or "builtin", else the path of a JSON file.
+    """The filter (sock_filter[]) for a set of capabilities. `profile`: "" or "builtin", else the path of a JSON file, or its text.
 
     The hot path is reading one file of `cache`. Raises InvalidArgument for a profile that can't be read or makes no sense.
     """
@@ -27,7 +27,8 @@ def filter_for(capabilities: Iterable[str], profile: str, cache: str) -> bytes:
     key = f"{machine}-{_GENERATION}-{caps.bits(names):x}"
     text = b""
     if profile not in ("", "builtin"):
-        text = _read(profile)
+        # The API's clients send the profile itself.
+        text = profile.encode() if profile.lstrip().startswith("{") else _read(profile)
         key += f"-{binascii.crc32(text):08x}-{len(text)}"
     return _cached(f"{cache}/seccomp-{key}", lambda: _compile(names, text, machine))
 

@@ -3,7 +3,9 @@
 Annotations carry what OCI has no word for:
     io.wherry.user              docker's --user text; the launcher looks it up in the container's own files
     io.wherry.groups            --group-add: names and numbers, comma-separated
-    io.wherry.seccomp           "" built-in, "unconfined", or the path of a profile
+    io.wherry.seccomp           "" or "builtin", "unconfined", the path of a profile, or a profile (text that begins with "{")
+    io.wherry.mount.N.of        "joined": the source of mount N is a path of the container whose namespaces are joined
+    io.wherry.mount.N.chown     the target of mount N, to be given to the process's user (:U)
     io.wherry.mount.N.create    "dir": make the source of mount N when it is missing
     io.wherry.mount.N.overlay   folder with upper/ and work/ for an overlay over mount N (:O)
     io.wherry.device.PATH       the host's path of a device whose path in the container is PATH
@@ -17,7 +19,7 @@ from wherry.errors import InvalidArgument, Unsupported
 from wherry.model import caps, sizes
 from wherry.model.mounts import MountSpec
 from wherry.model.record import Record
-from wherry.runtime import defaults
+from wherry.runtime import defaults, devices, sysctls
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -70,10 +72,10 @@ def make_spec(config: dict[str, Any], host: dict[str, Any], mounts: tuple[MountS
     unmask_all = privileged or security.bare or "ALL" in security.unmask or "all" in security.unmask
     linux: dict[str, Any] = {
         "namespaces": namespaces,
-        "maskedPaths": [] if unmask_all else [p for p in (*defaults.MASKED_PATHS, *security.mask) if not _unmasked(p, security.unmask)],
+        "maskedPaths": [] if unmask_all else [p for p in (*defaults.masked_paths(), *security.mask) if not _unmasked(p, security.unmask)],
         "readonlyPaths": [] if unmask_all else [p for p in defaults.READONLY_PATHS if not _unmasked(p, security.unmask)],
-        "sysctl": _sysctls(host, kinds, context),
-        "devices": _devices(host, notes, privileged),
+        "sysctl": sysctls.allowed(host, kinds, context.gid_map, own_ids="user" not in context.joins),
+        "devices": devices.devices(host, notes, privileged=privileged),
         "rootfsPropagation": _root_propagation(mounts),
     }
     if context.uid_map and context.gid_map:
@@ -150,7 +152,7 @@ def _security(host: dict[str, Any]) -> _Security:
         if name == "no-new-privileges" and value in ("true", "false"):
             found = found.replace(no_new_privileges=value == "true")
         elif name == "seccomp":
-            found = found.replace(seccomp="" if value == "builtin" else value)
+            found = found.replace(seccomp=value)
         elif name == "unmask":
             found = found.replace(unmask=(*found.unmask, *value.split(":")))
         elif name == "mask":
@@ -231,13 +233,16 @@ def _mounts(
     ]
     ipc = host.get("IpcMode") or ""
     if ipc == "host":
-        found[5:] = [_bind("/dev/mqueue", "/dev/mqueue", "rbind"), _bind("/dev/shm", "/dev/shm", "rbind")]
+        found[5:] = [_bind(path, path, "rbind") for path in ("/dev/mqueue", "/dev/shm") if os.path.isdir(path)]
     elif "ipc" in context.joins:
-        pid = context.joins["ipc"][0]
-        found[5:] = [found[5], _bind(f"/proc/{pid}/root/dev/shm", "/dev/shm", "bind")]
+        found[6:] = [_bind("/dev/shm", "/dev/shm", "bind")]
+        notes["io.wherry.mount.6.of"] = "joined"
     elif ipc == "none":
         found[6:] = []
-    found = [m for m in found if m["destination"] not in taken]
+    if taken:
+        found = [m for m in found if m["destination"] not in taken]
+        if "io.wherry.mount.6.of" in notes:
+            _renumber(notes, found)
     for path, target in ((context.resolv_path, "/etc/resolv.conf"), (context.hostname_path, "/etc/hostname"), (context.hosts_path, "/etc/hosts")):
         if target not in taken:
             found.append(_bind(path, target, "bind"))
@@ -246,9 +251,19 @@ def _mounts(
         found.append(_tmpfs(mount) if mount.type == "tmpfs" else _user_bind(mount))
         if mount.create_source:
             notes[f"io.wherry.mount.{index}.create"] = "dir"
+        if mount.chown:
+            notes[f"io.wherry.mount.{index}.chown"] = mount.target
         if mount.overlay:
             notes[f"io.wherry.mount.{index}.overlay"] = f"{os.path.dirname(context.hosts_path)}/overlays/{index}"
     return found
+
+
+def _renumber(notes: dict[str, str], found: list[dict[str, Any]]) -> None:
+    """A user's mount took the place of one of the defaults: the joined /dev/shm may have another number now, or be gone."""
+    del notes["io.wherry.mount.6.of"]
+    for index, mount in enumerate(found):
+        if mount["destination"] == "/dev/shm":
+            notes[f"io.wherry.mount.{index}.of"] = "joined"
 
 
 def _mount(destination: str, kind: str, source: str, *options: str) -> dict[str, Any]:
@@ -311,87 +326,3 @@ def _root_propagation(mounts: tuple[MountSpec, ...]) -> str:
     if kinds & {"shared", "rshared"}:
         return "rshared"
     return "rslave"
-
-
-# -- sysctls and devices ---------------------------------------------------------------------------------------------------
-
-
-def _sysctls(host: dict[str, Any], own: set[str], context: SpecContext) -> dict[str, str]:
-    """Only those of a namespace that is the container's own; docker sets two for its convenience. Raises InvalidArgument."""
-    found = {}
-    if "network" in own and not host.get("Privileged"):
-        # Ports below 1024 and ping for every user of the container, as docker since 20.10.
-        # The kernel takes only groups that the user namespace has.
-        last = max((inside + count - 1 for inside, _outside, count in context.gid_map), default=0) if context.gid_map else 2147483647
-        found = {"net.ipv4.ip_unprivileged_port_start": "0"}
-        if "user" not in context.joins:
-            found["net.ipv4.ping_group_range"] = f"0 {last}"
-    for name, value in (host.get("Sysctls") or {}).items():
-        plain = name.replace("/", ".")
-        if plain in defaults.IPC_SYSCTLS or plain.startswith(defaults.IPC_PREFIX):
-            if "ipc" not in own:
-                raise InvalidArgument(f"sysctl '{name}' is not allowed as it is not namespaced: the IPC namespace is not the container's own")
-        elif plain.startswith(defaults.NETWORK_PREFIX):
-            if "network" not in own:
-                raise InvalidArgument(f"sysctl '{name}' is not allowed as it is not namespaced: the network namespace is not the container's own")
-        elif plain not in ("kernel.domainname", "kernel.hostname") or "uts" not in own:
-            raise InvalidArgument(f"invalid argument \"{name}={value}\" for \"--sysctl\": sysctl '{name}' is not allowed")
-        found[plain] = str(value)
-    return found
-
-
-def _devices(host: dict[str, Any], notes: dict[str, str], privileged: bool) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = []
-    seen = set(defaults.DEVICES)
-    if privileged:
-        for path in _all_devices():
-            _add_device(found, seen, path, path, notes)
-    for device in host.get("Devices") or ():
-        outside, inside = device["PathOnHost"], device["PathInContainer"]
-        if os.path.isdir(outside):
-            for path in _all_devices(outside):
-                _add_device(found, seen, path, inside + path[len(outside) :], notes)
-        else:
-            _add_device(found, seen, outside, inside, notes, must=True)
-    return found
-
-
-_SKIPPED = ("/dev/pts", "/dev/shm", "/dev/mqueue", "/dev/fd", "/dev/console", "/dev/.lxc", "/dev/.udev", "/dev/hugepages")
-
-
-def _all_devices(folder: str = "/dev") -> list[str]:
-    found = []
-    try:
-        entries = sorted(os.scandir(folder), key=lambda e: e.name)
-    except OSError:
-        return []
-    for entry in entries:
-        if entry.path in _SKIPPED or entry.is_symlink():
-            continue
-        if entry.is_dir():
-            found += _all_devices(entry.path)
-        elif not entry.is_file():
-            found.append(entry.path)
-    return found
-
-
-def _add_device(
-    found: list[dict[str, Any]], seen: set[str], outside: str, inside: str, notes: dict[str, str], *, must: bool = False
-) -> None:
-    try:
-        status = os.stat(outside)
-    except OSError as error:
-        if must:
-            raise InvalidArgument(f'error gathering device information while adding custom device "{outside}": {os.strerror(error.errno or 0).lower()}') from error
-        return
-    kind = {0o020000: "c", 0o060000: "b"}.get(status.st_mode & 0o170000)
-    if kind is None:
-        if must:
-            raise InvalidArgument(f'error gathering device information while adding custom device "{outside}": not a device node')
-        return
-    if inside in seen:
-        return
-    seen.add(inside)
-    found.append({"path": inside, "type": kind, "major": os.major(status.st_rdev), "minor": os.minor(status.st_rdev), "fileMode": status.st_mode & 0o7777})
-    if inside != outside:
-        notes["io.wherry.device." + inside] = outside

@@ -28,7 +28,7 @@ OPTIONS = (
     Option("quiet", "q", "bool", help="Only display container IDs"),
     Option("size", "s", "bool", help="Display total file sizes"),
 )
-_HEADERS = {
+_HEADERS: dict[str, Any] = {
     "ID": "CONTAINER ID",
     "Names": "NAMES",
     "Image": "IMAGE",
@@ -40,6 +40,7 @@ _HEADERS = {
     "Status": "STATUS",
     "Size": "SIZE",
     "Labels": "LABELS",
+    "Label": lambda key: key,
     "Mounts": "MOUNTS",
     "LocalVolumes": "LOCAL VOLUMES",
     "Networks": "NETWORKS",
@@ -92,6 +93,7 @@ def _fields(summary: ContainerSummary, whole: bool) -> dict[str, Any]:
         "State": summary.state,
         "Status": summary.status_text,
         "Size": size or "0B",
+        "Label": lambda key: summary.labels.get(key, ""),
         "Labels": ",".join(f"{k}={v}" for k, v in sorted(summary.labels.items())),
         "Mounts": ",".join(m if whole else ellipsis(m, 15) for m in summary.mounts),
         "LocalVolumes": str(summary.local_volumes),
