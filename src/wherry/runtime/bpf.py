@@ -30,7 +30,13 @@ _ACTIONS = {
 }
 # AUDIT_ARCH_* (linux/audit.h)
 _ARCHITECTURES = {"x86_64": 0xC000003E, "x86": 0x40000003, "aarch64": 0xC00000B7, "arm": 0x40000028}
-_NAMES = {"SCMP_ARCH_X86_64": "x86_64", "SCMP_ARCH_X86": "x86", "SCMP_ARCH_X32": "x32", "SCMP_ARCH_AARCH64": "aarch64", "SCMP_ARCH_ARM": "arm"}
+_SCMP_ARCH = {
+    "x86_64": "SCMP_ARCH_X86_64",
+    "x86": "SCMP_ARCH_X86",
+    "x32": "SCMP_ARCH_X32",
+    "aarch64": "SCMP_ARCH_AARCH64",
+    "arm": "SCMP_ARCH_ARM",
+}
 _FAMILIES = {"x86_64": ("x86_64", "x86"), "aarch64": ("aarch64", "arm")}
 _X32_BIT = 0x40000000
 # Where arguments have 64 bits. The others' are compared by their lower half, which is all that their callers can give.
@@ -39,24 +45,39 @@ _MAX_INSTRUCTIONS = 4096
 
 
 def compile_profile(profile: dict[str, Any], machine: str) -> bytes:
-    """sock_filter[] for `machine` (uname -m) and its compatible modes. Raises InvalidArgument for a profile that makes no sense."""
+    """sock_filter[] for `machine` (uname -m). Raises InvalidArgument for a profile that makes no sense.
+
+    The machine's compatible modes (32-bit programs) are those that the profile's `architectures` names, without such a list all;
+    a call of any other kills the process.
+    """
     if machine not in _FAMILIES:
-        raise InvalidArgument(f"no system call filter can be made for the architecture {machine}", hint="use --security-opt seccomp=unconfined")
+        raise InvalidArgument(
+            f"no system call filter can be made for the architecture {machine}", hint="use --security-opt seccomp=unconfined"
+        )
+    named = profile.get("architectures")
     default = _action(profile.get("defaultAction"), profile.get("defaultErrnoRet"))
     code: Code = [(LD, 0, 0, 4)]
     for architecture in _FAMILIES[machine]:
+        if architecture != machine and not _wanted(architecture, named):
+            continue
         code.append((JEQ, "skip", "next", _ARCHITECTURES[architecture]))
         code.append((JA, f"not-{architecture}", 0, 0))
         code.append((LD, 0, 0, 0))
         if architecture == "x86_64":
-            code.append((JGE, "skip", "next", _X32_BIT))
-            code.append((JA, "native", 0, 0))
-            _decide(code, "x32", profile, default, _X32_BIT)
+            code += [(JGE, "skip", "next", _X32_BIT), (JA, "native", 0, 0)]
+            if _wanted("x32", named):
+                _decide(code, "x32", profile, default, _X32_BIT)
+            else:
+                code.append((RET, 0, 0, KILL_PROCESS))
             code.append((-1, "native", 0, 0))
         _decide(code, architecture, profile, default, 0)
         code.append((-1, f"not-{architecture}", 0, 0))
     code.append((RET, 0, 0, KILL_PROCESS))
     return _assemble(code)
+
+
+def _wanted(architecture: str, named: Any) -> bool:
+    return named is None or _SCMP_ARCH[architecture] in named
 
 
 def _decide(code: Code, architecture: str, profile: dict[str, Any], default: int, base: int) -> None:
@@ -106,18 +127,18 @@ def _leaf(code: Code, verdict: Verdict, prefix: str, wide: bool) -> None:
 def _compare(code: Code, comparison: tuple[int, str, int, int], failed: str, *, wide: bool) -> None:
     """Go on when the comparison holds, else to `failed`. Arguments of 64 bits: the upper half decides first."""
     index, operator, value, second = comparison
-    if not wide and value >> 32 and operator != "SCMP_CMP_MASKED_EQ":
+    # Bits that are wanted outside the mask are dropped, as libseccomp does, or the rule could never hold.
+    masked = second & value
+    if not wide and (masked if operator == "SCMP_CMP_MASKED_EQ" else value) >> 32:
         # No argument of 32 bits reaches such a value: equal or greater never holds, the opposite always.
-        if operator in ("SCMP_CMP_EQ", "SCMP_CMP_GT", "SCMP_CMP_GE"):
+        if operator in ("SCMP_CMP_EQ", "SCMP_CMP_GT", "SCMP_CMP_GE", "SCMP_CMP_MASKED_EQ"):
             code.append((JA, failed, 0, 0))
         return
     low, high = 16 + 8 * index, 20 + 8 * index
     want_high, want_low = value >> 32, value & 0xFFFFFFFF
     passed = f"{failed}-{len(code)}"
     if operator == "SCMP_CMP_MASKED_EQ":
-        # Bits that are wanted outside the mask are dropped, as libseccomp does, or the rule could never hold.
-        want = second & value
-        halves = ((high, want_high, want >> 32), (low, want_low, want & 0xFFFFFFFF))
+        halves = ((high, want_high, masked >> 32), (low, want_low, masked & 0xFFFFFFFF))
         for offset, mask, part in halves if wide else halves[1:]:
             code += [(LD, 0, 0, offset), (AND, 0, 0, mask), (JEQ, "next", failed, part)]
         return
@@ -216,7 +237,9 @@ def _assemble(code: Code) -> bytes:
         if kind == JA:
             out += kind.to_bytes(2, "little") + b"\0\0" + (places[str(first)] - at - 1).to_bytes(4, "little")
         else:
-            out += kind.to_bytes(2, "little") + bytes((_offset(first, at, places), _offset(second, at, places))) + value.to_bytes(4, "little")
+            out += (
+                kind.to_bytes(2, "little") + bytes((_offset(first, at, places), _offset(second, at, places))) + value.to_bytes(4, "little")
+            )
         at += 1
     return bytes(out)
 

@@ -19,10 +19,10 @@ MASKED_PATHS = (
     "/sys/devices/virtual/powercap",
     "/sys/firmware",
 )
-# Besides those, each processor's thermal_throttle (GHSA-6fw5-f8r9-fgfm), where the machine has such a thing.
-_PROCESSORS = "/sys/devices/system/cpu"
-
 READONLY_PATHS = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger")
+
+# Below it each processor's thermal_throttle is hidden as well (GHSA-6fw5-f8r9-fgfm), where the machine has such a thing.
+_PROCESSORS = "/sys/devices/system/cpu"
 
 SHM_BYTES = 64 << 20
 

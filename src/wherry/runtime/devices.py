@@ -30,8 +30,10 @@ def devices(host: dict[str, Any], notes: dict[str, str], *, privileged: bool) ->
             there = any(added)
         else:
             there = _add(found, outside, inside, notes)
-        if not there and inside not in defaults.DEVICES:
-            raise InvalidArgument(f'error gathering device information while adding custom device "{device["PathOnHost"]}": {_reason(outside)}')
+        if not there:
+            raise InvalidArgument(
+                f'error gathering device information while adding custom device "{device["PathOnHost"]}": {_reason(outside)}'
+            )
     return list(found.values())
 
 

@@ -39,6 +39,21 @@ def single_id_filter(cache: str) -> bytes:
     return _cached(f"{cache}/seccomp-single-{machine}-{_GENERATION}", lambda: _single(machine))
 
 
+def single_id_profile() -> dict[str, Any]:
+    """The rules of `single_id_filter`, in docker's JSON form."""
+    rules: list[dict[str, Any]] = []
+    for name in _FAKED:
+        if not name.startswith("mknod"):
+            rules.append({"names": [name], "action": "SCMP_ACT_ERRNO", "errnoRet": 0})
+            continue
+        # FIFOs and sockets are made for real; only devices, which this user may not have, are said to have been.
+        at = 1 if name == "mknod" else 2
+        for kind in _DEVICES:
+            arguments = [{"index": at, "value": _S_IFMT, "valueTwo": kind, "op": "SCMP_CMP_MASKED_EQ"}]
+            rules.append({"names": [name], "action": "SCMP_ACT_ERRNO", "errnoRet": 0, "args": arguments})
+    return {"defaultAction": "SCMP_ACT_ALLOW", "syscalls": rules}
+
+
 _FAKED = (
     "chown", "chown32", "fchown", "fchown32", "fchownat", "lchown", "lchown32", "mknod", "mknodat", "setfsgid", "setfsgid32", "setfsuid",
     "setfsuid32", "setgid", "setgid32", "setgroups", "setgroups32", "setregid", "setregid32", "setresgid", "setresgid32", "setresuid",
@@ -50,17 +65,7 @@ _S_IFMT, _DEVICES = 0o170000, (0o020000, 0o060000)
 def _single(machine: str) -> bytes:
     from wherry.runtime import bpf
 
-    rules: list[dict[str, Any]] = []
-    for name in _FAKED:
-        if not name.startswith("mknod"):
-            rules.append({"names": [name], "action": "SCMP_ACT_ERRNO", "errnoRet": 0})
-            continue
-        # FIFOs and sockets are made for real; only devices, which this user may not have, are said to have been.
-        at = 1 if name == "mknod" else 2
-        for kind in _DEVICES:
-            arguments = [{"index": at, "value": _S_IFMT, "valueTwo": kind, "op": "SCMP_CMP_MASKED_EQ"}]
-            rules.append({"names": [name], "action": "SCMP_ACT_ERRNO", "errnoRet": 0, "args": arguments})
-    return bpf.compile_profile({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": rules}, machine)
+    return bpf.compile_profile(single_id_profile(), machine)
 
 
 def _compile(names: frozenset[str], text: bytes, machine: str) -> bytes:
@@ -70,7 +75,11 @@ def _compile(names: frozenset[str], text: bytes, machine: str) -> bytes:
         return bpf.compile_profile(seccomp_profile.profile(names, machine), machine)
     from wherry.runtime import seccomp_file
 
-    return bpf.compile_profile(seccomp_file.resolved(text, names, machine), machine)
+    try:
+        return bpf.compile_profile(seccomp_file.resolved(text, names, machine), machine)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        # What comes from a user may have any shape: a wrong one is his error, not a crash of ours.
+        raise InvalidArgument(f"Decoding seccomp profile failed: {error}") from error
 
 
 def _read(path: str) -> bytes:
@@ -79,6 +88,11 @@ def _read(path: str) -> bytes:
             return file.read(8 << 20)
     except OSError as error:
         raise InvalidArgument(f"opening seccomp profile ({path}) failed: {os.strerror(error.errno or 0).lower()}") from error
+
+
+# How every filter of ours begins (load the architecture) and ends (kill what has another).
+_FIRST = b"\x20\0\0\0\x04\0\0\0"
+_LAST = b"\x06\0\0\0\0\0\0\x80"
 
 
 def _cached(path: str, make: Any) -> bytes:
@@ -90,8 +104,8 @@ def _cached(path: str, make: Any) -> bytes:
         data = os.read(fd, 1 << 16)
     finally:
         os.close(fd)
-    # A file that a crash left empty or cut is made again.
-    return data if data and len(data) % 8 == 0 else _made(path, make())
+    # A file that a power cut left empty, cut or full of zeros is made again.
+    return data if data.startswith(_FIRST) and data.endswith(_LAST) and len(data) % 8 == 0 else _made(path, make())
 
 
 def _made(path: str, data: bytes) -> bytes:

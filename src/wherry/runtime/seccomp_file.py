@@ -27,7 +27,21 @@ def resolved(text: bytes, capabilities: frozenset[str], machine: str) -> dict[st
         includes, excludes = rule.get("includes") or {}, rule.get("excludes") or {}
         if _meets(includes, capabilities, machine) and not (excludes and _excluded(excludes, capabilities, machine)):
             rules.append(rule)
-    return {**profile, "syscalls": rules}
+    return {**profile, "architectures": _architectures(profile, machine), "syscalls": rules}
+
+
+_NATIVE = {"x86_64": "SCMP_ARCH_X86_64", "aarch64": "SCMP_ARCH_AARCH64"}
+
+
+def _architectures(profile: dict[str, Any], machine: str) -> list[str]:
+    """docker's rule: the compatible ones from `archMap`, or a plain list, never both; with neither the machine's own alone."""
+    plain, mapped = profile.get("architectures") or (), profile.get("archMap") or ()
+    if plain and mapped:
+        raise InvalidArgument("Decoding seccomp profile failed: both 'architectures' and 'archMap' are specified, use either of them")
+    for entry in mapped:
+        if entry.get("architecture") == _NATIVE.get(machine):
+            return [str(name) for name in entry.get("subArchitectures") or ()]
+    return [str(name) for name in plain]
 
 
 def _meets(condition: dict[str, Any], capabilities: frozenset[str], machine: str) -> bool:

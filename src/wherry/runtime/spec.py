@@ -23,6 +23,7 @@ from wherry.runtime import defaults, devices, sysctls
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
 VERSION = "1.2.0"
@@ -69,11 +70,11 @@ def make_spec(config: dict[str, Any], host: dict[str, Any], mounts: tuple[MountS
     all_mounts = _mounts(host, mounts, context, notes, privileged)
     namespaces = _namespaces(host, context)
     kinds = {n["type"] for n in namespaces if "path" not in n}
-    unmask_all = privileged or security.bare or "ALL" in security.unmask or "all" in security.unmask
+    bare = privileged or security.bare or "ALL" in security.unmask or "all" in security.unmask
     linux: dict[str, Any] = {
         "namespaces": namespaces,
-        "maskedPaths": [] if unmask_all else [p for p in (*defaults.masked_paths(), *security.mask) if not _unmasked(p, security.unmask)],
-        "readonlyPaths": [] if unmask_all else [p for p in defaults.READONLY_PATHS if not _unmasked(p, security.unmask)],
+        "maskedPaths": _covered(host.get("MaskedPaths"), defaults.masked_paths, security, bare=bare) + list(security.mask),
+        "readonlyPaths": _covered(host.get("ReadonlyPaths"), lambda: defaults.READONLY_PATHS, security, bare=bare),
         "sysctl": sysctls.allowed(host, kinds, context.gid_map, own_ids="user" not in context.joins),
         "devices": devices.devices(host, notes, privileged=privileged),
         "rootfsPropagation": _root_propagation(mounts),
@@ -178,8 +179,17 @@ def _label(value: str) -> str:
     if value == "disable":
         return ""
     if value.partition(":")[0] in ("user", "role", "type", "level", "filetype"):
-        raise Unsupported(f"--security-opt label={value}: parts of a label are not supported", hint="give label=disable or a whole SELinux label")
+        raise Unsupported(
+            f"--security-opt label={value}: parts of a label are not supported", hint="give label=disable or a whole SELinux label"
+        )
     return value
+
+
+def _covered(asked: list[str] | None, usual: Callable[[], tuple[str, ...]], security: _Security, *, bare: bool) -> list[str]:
+    """Paths to hide or protect: the API's list where there is one, else the usual ones without those that the user laid bare."""
+    if asked is not None:
+        return list(asked)
+    return [] if bare else [path for path in usual() if not _unmasked(path, security.unmask)]
 
 
 def _unmasked(path: str, patterns: tuple[str, ...]) -> bool:
@@ -243,7 +253,11 @@ def _mounts(
         found = [m for m in found if m["destination"] not in taken]
         if "io.wherry.mount.6.of" in notes:
             _renumber(notes, found)
-    for path, target in ((context.resolv_path, "/etc/resolv.conf"), (context.hostname_path, "/etc/hostname"), (context.hosts_path, "/etc/hosts")):
+    for path, target in (
+        (context.resolv_path, "/etc/resolv.conf"),
+        (context.hostname_path, "/etc/hostname"),
+        (context.hosts_path, "/etc/hosts"),
+    ):
         if target not in taken:
             found.append(_bind(path, target, "bind"))
     for mount in user:
@@ -284,7 +298,9 @@ def _user_bind(mount: MountSpec) -> dict[str, Any]:
     return {"destination": mount.target, "type": "bind", "source": mount.source, "options": options}
 
 
-_TMPFS_FLAGS = ("rw", "ro", "exec", "noexec", "suid", "nosuid", "dev", "nodev", "noatime", "nodiratime", "relatime", "strictatime", "sync", "nosymfollow")
+_TMPFS_FLAGS = (
+    "rw", "ro", "exec", "noexec", "suid", "nosuid", "dev", "nodev", "noatime", "nodiratime", "relatime", "strictatime", "sync", "nosymfollow",
+)  # fmt: skip
 _TMPFS_DATA = ("size", "mode", "uid", "gid", "nr_inodes", "nr_blocks", "mpol", "huge", "inode32", "inode64", "noswap")
 
 

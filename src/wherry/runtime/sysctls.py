@@ -31,7 +31,7 @@ def allowed(host: dict[str, Any], own: set[str], gid_map: tuple[tuple[int, int, 
         elif plain.startswith(defaults.NETWORK_PREFIX):
             kind, words = "network", "network"
         else:
-            raise InvalidArgument(f"invalid argument \"{name}={value}\" for \"--sysctl\": sysctl '{name}' is not allowed")
+            raise InvalidArgument(f'invalid argument "{name}={value}" for "--sysctl": sysctl \'{name}\' is not allowed')
         if kind not in own:
             raise InvalidArgument(f"sysctl '{name}' is not allowed: the {words} namespace is not the container's own")
         found[plain] = str(value)
