@@ -73,14 +73,14 @@ def _store(store: Store, row: ContainerRow, record: dict[str, Any], *, durable: 
             containers.set_record(db, row.id, record)
         else:
             containers.insert(db, row.replace(record_text=jsontext.dumps(record)))
-    os.unlink(marker)
+    if row.wanted == "created":
+        os.unlink(marker)
     return row.replace(record_text=jsontext.dumps(record))
 
 
 def _begin(store: Store, container_id: str) -> str:
     """Make the container's folder. A marker in staging/ tells the sweep of it until its row is committed."""
-    pid = os.getpid()
-    marker = f"{store.root}/staging/create-{pid}-{process.start_time(pid)}-{os.urandom(6).hex()}"
+    marker = _marker(store, container_id)
     os.symlink(container_id, marker)
     folder = store.path("containers", container_id)
     os.mkdir(folder, 0o700)
@@ -89,6 +89,20 @@ def _begin(store: Store, container_id: str) -> str:
     os.mkdir(over + "/upper", 0o755)
     os.mkdir(over + "/work", 0o700)
     return marker
+
+
+def _marker(store: Store, container_id: str) -> str:
+    pid = os.getpid()
+    return f"{store.root}/staging/create-{pid}-{process.start_time(pid)}-{container_id[:12]}"
+
+
+def finish(store: Store, container_id: str) -> None:
+    """A container that was created to run has been started, or can't be. Until then its marker keeps the sweeps of other
+    commands from taking it for one that has ended."""
+    try:
+        os.unlink(_marker(store, container_id))
+    except FileNotFoundError:
+        return
 
 
 def _free_name(store: Store, container_id: str) -> str:

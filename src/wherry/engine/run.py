@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from wherry.engine import launch
-from wherry.engine.create import create
+from wherry.engine.create import create, finish
 from wherry.errors import Conflict, InvalidArgument, WherryError
 from wherry.model.record import Record
 from wherry.runtime import wire
@@ -42,19 +42,33 @@ def run(
     watched_and_dropped = bool(request.host.get("AutoRemove")) and not detach
     _cidfile_is_free(request.cidfile)
     row = create(engine, request, wanted="running", durable=not watched_and_dropped)
-    _write_cidfile(request.cidfile, row.id)
-    if detach:
-        _started_or_removed(engine, row, None)
-        return RunResult(row.id)
-    record = row.record()
-    streams = _streams(record["Config"], attach, sig_proxy, keys)
+    try:
+        _write_cidfile(request.cidfile, row.id)
+        if detach:
+            _started_or_removed(engine, row, None)
+            return RunResult(row.id)
+        return _run_attached(engine, row, _streams(row.record()["Config"], attach, sig_proxy, keys))
+    finally:
+        finish(engine.store, row.id)
+
+
+def _run_attached(engine: Engine, row: ContainerRow, streams: Streams) -> RunResult:
     ours, theirs = wire.pair()
     with Session(ours, streams, lambda: wire.connect(engine.store.run_path(row.id))) as session:
         _started_or_removed(engine, row, theirs, streams)
+        finish(engine.store, row.id)
         if row.auto_remove:
-            ours.send(wire.record(wire.CLAIM))
+            _say(ours, wire.record(wire.CLAIM))
         outcome = session.run()
     return _ended(engine, row, ours, outcome)
+
+
+def _say(stream: socket, record: bytes) -> None:
+    """A monitor whose container was quick has left already; what it has said is still to be read."""
+    try:
+        stream.send(record)
+    except (BrokenPipeError, ConnectionResetError):
+        return
 
 
 def _started_or_removed(engine: Engine, row: ContainerRow, theirs: socket | None, streams: Streams | None = None) -> None:
@@ -108,7 +122,7 @@ def start(
     with Session(ours, streams, lambda: wire.connect(engine.store.run_path(row.id))) as session:
         launch.launch(engine, row, theirs, size=_size(streams))
         if row.auto_remove:
-            ours.send(wire.record(wire.CLAIM))
+            _say(ours, wire.record(wire.CLAIM))
         outcome = session.run()
     return _ended(engine, row, ours, outcome).exit_code
 
@@ -138,9 +152,9 @@ def _attached(engine: Engine, row: ContainerRow, streams: Streams) -> int | None
         | (wire.STREAM_STDERR if streams.stderr >= 0 else 0)
     )
     with Session(stream, streams, lambda: wire.connect(folder)) as session:
-        stream.send(wire.record(wire.ATTACH, wanted.to_bytes(4, "little")))
+        _say(stream, wire.record(wire.ATTACH, wanted.to_bytes(4, "little")))
         if row.auto_remove:
-            stream.send(wire.record(wire.CLAIM))
+            _say(stream, wire.record(wire.CLAIM))
         outcome = session.run()
     return _ended(engine, row, stream, outcome).exit_code
 

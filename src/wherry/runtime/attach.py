@@ -102,8 +102,8 @@ class Session:
         self._wake_in, self._wake_out = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         if self._streams.sig_proxy and self._open_control:
             for number in _PROXIED:
-                if _signal.getsignal(number) == _signal.SIG_IGN and number == _signal.SIGHUP:
-                    continue  # nohup
+                if number == _signal.SIGHUP and (self._streams.tty or _signal.getsignal(number) == _signal.SIG_IGN):
+                    continue  # our terminal hangs up: we leave, the container stays; or nohup
                 self._old_handlers.append((number, _signal.signal(number, _note)))
         elif self._streams.tty:
             self._old_handlers.append((_signal.SIGWINCH, _signal.signal(_signal.SIGWINCH, _note)))
@@ -209,6 +209,8 @@ class Session:
         except OSError as error:
             if error.errno not in (errno.EIO, errno.EBADF):
                 raise
+            if self._streams.tty and error.errno == errno.EIO:
+                return True  # the terminal is gone
             data = b""
         if not data:
             self._stdin = -1

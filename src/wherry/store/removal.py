@@ -42,13 +42,16 @@ def drop_half_made(store: Store, marker: str) -> None:
     if store.db.row("SELECT 1 FROM containers WHERE id = ?", (container_id,)) is None:
         set_aside(store, container_id)
         drop_trees(store, [f"rm-{container_id}"])
-    os.unlink(path)
+    _unlink(path)
 
 
 def drop_orphan_layer(store: Store, marker: str) -> None:
     """A `layerof-…` marker names a layer whose tree was moving in or out: without a row the tree goes."""
     path = store.path("staging", marker)
-    number = os.readlink(path)
+    try:
+        number = os.readlink(path)
+    except FileNotFoundError:
+        return
     if number.isdigit() and store.db.row("SELECT 1 FROM layers WHERE id = ?", (int(number),)) is None:
         doomed = f"rm-layer-{number}"
         try:
@@ -57,7 +60,15 @@ def drop_orphan_layer(store: Store, marker: str) -> None:
             doomed = ""
         if doomed:
             drop_trees(store, [doomed])
-    os.unlink(path)
+    _unlink(path)
+
+
+def _unlink(path: str) -> None:
+    """Two commands may sweep at once: the other one may have been quicker."""
+    try:
+        os.unlink(path)
+    except FileNotFoundError:
+        return
 
 
 def drop_trees(store: Store, names: list[str]) -> None:

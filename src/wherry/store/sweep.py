@@ -130,8 +130,9 @@ def _run_folders(store: Store, live: set[str]) -> None:
 
 def _auto_removed(store: Store, live: set[str]) -> None:
     rows = store.db.rows("SELECT id FROM containers WHERE auto_remove AND wanted != 'created'")
+    being_made = _being_made(store) if any(container_id not in live for (container_id,) in rows) else set()
     for (container_id,) in rows:
-        if container_id in live:
+        if container_id in live or container_id in being_made:
             continue
         row = containers.find(store.db, container_id)
         try:
@@ -142,6 +143,18 @@ def _auto_removed(store: Store, live: set[str]) -> None:
             continue
         except NotFound:
             containers.delete(store.db, container_id)
+
+
+def _being_made(store: Store) -> set[str]:
+    """Containers that a living command has created and is about to start."""
+    found = set()
+    for name in os.listdir(store.path("staging")):
+        if name.startswith("create-") and owner_alive(name):
+            try:
+                found.add(os.readlink(store.path("staging", name)))
+            except OSError:
+                continue
+    return found
 
 
 def _unlink(path: str) -> None:
