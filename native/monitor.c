@@ -792,6 +792,10 @@ static void reset_inheritance(void)
     prctl(PR_SET_PDEATHSIG, 0, 0, 0, 0);
     syscall(SYS_keyctl, 1 /* JOIN_SESSION_KEYRING */, NULL);
     setpriority(PRIO_PROCESS, 0, 0);
+    uint64_t processors[16]; /* all that the cpuset allows */
+    memset(processors, 0xff, sizeof processors);
+    syscall(SYS_sched_setaffinity, 0, sizeof processors, processors);
+    write_file_at(AT_FDCWD, "/proc/self/oom_score_adj", "0");
 }
 
 static void read_settings(const struct plan *plan)
