@@ -25,24 +25,6 @@ int pty_open(int ptmx, int *slave)
     return *slave < 0 ? -1 : 0;
 }
 
-static void join_v1_groups(const struct plan *plan, const struct report *report)
-{
-    struct cursor c;
-    struct op op;
-    char path[4096];
-    plan_rewind(plan, &c);
-    while (plan_next(&c, &op)) {
-        if (op.code != OP_CGROUP || op.f[0].i != 1)
-            continue;
-        /* `tasks` moves the one thread that writes; `cgroup.procs` would wait for a grace period, 8 ms. */
-        size_t n = text_append(path, sizeof path, 0, op.f[1].s);
-        text_append(path, sizeof path, n, "/tasks");
-        struct report r = {report->fd, op.index};
-        if (write_file_at(AT_FDCWD, path, "0"))
-            fail(&r, errno, op.f[1].s);
-    }
-}
-
 static void join_namespaces(const struct plan *plan, int userns, const struct report *report)
 {
     struct cursor c;
@@ -163,45 +145,6 @@ static _Noreturn void first(const struct plan *plan, int sock, int userns, const
     put64(number, pid);
     send_record(sock, 10, 0, number, sizeof number, 0);
     _exit(0);
-}
-
-static int make_groups(const struct plan *plan, int status, int is_exec)
-{
-    struct cursor c;
-    struct op op;
-    int v2 = -1;
-    plan_rewind(plan, &c);
-    while (plan_next(&c, &op)) {
-        struct report r = {status, op.index};
-        if (op.code == OP_CGROUP) {
-            if (!is_exec && mkdir(op.f[1].s, 0755) && errno != EEXIST) {
-                if (errno == ENOENT && op.f[2].s[0]) {
-                    char parent[4096];
-                    copy_text(parent, sizeof parent, op.f[2].s);
-                    mkdir(parent, 0755);
-                    if (mkdir(op.f[1].s, 0755) == 0 || errno == EEXIST)
-                        goto there;
-                }
-                report_failed(status, r.op, errno, op.f[1].s);
-                return -2;
-            }
-        there:
-            if (op.f[0].i == 2 && v2 < 0)
-                v2 = open(op.f[1].s, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-        } else if (op.code == OP_CGROUP_SET) {
-            if (write_file_at(AT_FDCWD, op.f[0].s, op.f[1].s)) {
-                if (!op.f[2].i) {
-                    report_failed(status, r.op, errno, op.f[0].s);
-                    return -2;
-                }
-                char text[512];
-                size_t n = text_append(text, sizeof text, 0, "a limit is not in force on this host: ");
-                text_append(text, sizeof text, n, op.f[0].s);
-                report_warning(status, text);
-            }
-        }
-    }
-    return v2;
 }
 
 static void note_plain(const uint8_t *path, size_t n, struct launched *out)

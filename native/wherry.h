@@ -1,7 +1,9 @@
 /* The launcher and monitor of containers: shared declarations. The plan's format is in docs/internals/plan.md. */
 #ifndef WHERRY_H
 #define WHERRY_H
+#ifndef _GNU_SOURCE
 #define _GNU_SOURCE
+#endif
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
@@ -111,22 +113,41 @@ struct launched {
 };
 int launch(const struct plan *plan, int status, int tty, int open_stdin, int is_exec, struct launched *out);
 
-/* rootfs.c */
+int pty_open(int devpts_ptmx, int *slave);
+
+/* groups.c */
+int make_groups(const struct plan *plan, int status, int is_exec); /* fd of the v2 group, -1 none, -2 after a reported failure */
+void join_v1_groups(const struct plan *plan, const struct report *report);
+int oom_kills(const struct plan *plan);
+void remove_groups(const struct plan *plan);
+
+/* source.c, rootfs.c, place.c */
 struct slots { int fd[SLOTS]; };
 void sources_open(const struct plan *plan, struct slots *slots, int userns, const struct report *r);
 void rootfs_build(const struct plan *plan, struct slots *slots, int sock, const struct report *r, int *slave, int *proc);
 int open_in_root(int root, const char *path, uint64_t flags);
 
-/* process.c */
-void reaper_prepare(void); /* for --init, with the host in sight */
-_Noreturn void become(const struct plan *plan, int slave, int proc, struct report *r);
+/* limits.c */
 void outer_limits(const struct plan *plan, const struct report *r);
 
-/* pty.c */
-int pty_open(int devpts_ptmx, int *slave);
+/* user.c */
+#define GROUPS_MAX 1024
+struct identity {
+    int64_t uid, gid;
+    char home[1024];
+    gid_t groups[GROUPS_MAX];
+    int count;
+};
+void look_up(const char *spec, struct identity *who, const struct report *r);
+void more_groups(const struct plan *plan, struct identity *who, const struct report *report);
+void give_mounts(const struct plan *plan, const struct identity *who, const struct report *report);
 
-/* log.c */
-struct log_state;
+/* init.c */
+void reaper_prepare(void); /* for --init, with the host in sight */
+void split_reaper(const struct report *r);
+
+/* process.c */
+_Noreturn void become(const struct plan *plan, int slave, int proc, struct report *r);
 
 int cmd_run(int argc, char **argv);
 int cmd_exec(int argc, char **argv);

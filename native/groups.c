@@ -1,0 +1,124 @@
+/* The container's control groups: made, joined, asked about, removed. */
+#include "wherry.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+int make_groups(const struct plan *plan, int status, int is_exec)
+{
+    struct cursor c;
+    struct op op;
+    int v2 = -1;
+    plan_rewind(plan, &c);
+    while (plan_next(&c, &op)) {
+        struct report r = {status, op.index};
+        if (op.code == OP_CGROUP) {
+            if (!is_exec && mkdir(op.f[1].s, 0755) && errno != EEXIST) {
+                if (errno == ENOENT && op.f[2].s[0]) {
+                    char parent[4096];
+                    copy_text(parent, sizeof parent, op.f[2].s);
+                    mkdir(parent, 0755);
+                    if (mkdir(op.f[1].s, 0755) == 0 || errno == EEXIST)
+                        goto there;
+                }
+                report_failed(status, r.op, errno, op.f[1].s);
+                return -2;
+            }
+        there:
+            if (op.f[0].i == 2 && v2 < 0)
+                v2 = open(op.f[1].s, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        } else if (op.code == OP_CGROUP_SET) {
+            if (write_file_at(AT_FDCWD, op.f[0].s, op.f[1].s)) {
+                if (!op.f[2].i) {
+                    report_failed(status, r.op, errno, op.f[0].s);
+                    return -2;
+                }
+                char text[512];
+                size_t n = text_append(text, sizeof text, 0, "a limit is not in force on this host: ");
+                text_append(text, sizeof text, n, op.f[0].s);
+                report_warning(status, text);
+            }
+        }
+    }
+    return v2;
+}
+
+void join_v1_groups(const struct plan *plan, const struct report *report)
+{
+    struct cursor c;
+    struct op op;
+    char path[4096];
+    plan_rewind(plan, &c);
+    while (plan_next(&c, &op)) {
+        if (op.code != OP_CGROUP || op.f[0].i != 1)
+            continue;
+        /* `tasks` moves the one thread that writes; `cgroup.procs` would wait for a grace period, 8 ms. */
+        size_t n = text_append(path, sizeof path, 0, op.f[1].s);
+        text_append(path, sizeof path, n, "/tasks");
+        struct report r = {report->fd, op.index};
+        if (write_file_at(AT_FDCWD, path, "0"))
+            fail(&r, errno, op.f[1].s);
+    }
+}
+
+/* The memory group's own count of kills. */
+int oom_kills(const struct plan *plan)
+{
+    struct cursor c;
+    struct op op;
+    char path[4096], text[2048];
+    plan_rewind(plan, &c);
+    while (plan_next(&c, &op)) {
+        if (op.code != OP_CGROUP)
+            continue;
+        size_t n = text_append(path, sizeof path, 0, op.f[1].s);
+        if (op.f[0].i == 1 && !strstr(op.f[1].s, "/memory/"))
+            continue;
+        text_append(path, sizeof path, n, op.f[0].i == 1 ? "/memory.oom_control" : "/memory.events");
+        int fd = open(path, O_RDONLY | O_CLOEXEC);
+        if (fd < 0)
+            continue;
+        ssize_t got = read(fd, text, sizeof text - 1);
+        close(fd);
+        if (got <= 0)
+            continue;
+        text[got] = 0;
+        char *p = strstr(text, "oom_kill ");
+        if (p && p[9] >= '1' && p[9] <= '9')
+            return 1;
+    }
+    return 0;
+}
+
+/* End what is left in the groups (a container in the host's pid namespace leaves its children) and remove them. */
+void remove_groups(const struct plan *plan)
+{
+    struct cursor c;
+    struct op op;
+    char path[4096], text[4096];
+    plan_rewind(plan, &c);
+    while (plan_next(&c, &op)) {
+        if (op.code != OP_CGROUP)
+            continue;
+        for (int tries = 0; tries < 100 && rmdir(op.f[1].s) && errno == EBUSY; tries++) {
+            text_append(path, sizeof path, text_append(path, sizeof path, 0, op.f[1].s), "/cgroup.procs");
+            int fd = open(path, O_RDONLY | O_CLOEXEC);
+            ssize_t n = fd < 0 ? -1 : read(fd, text, sizeof text - 1);
+            if (fd >= 0)
+                close(fd);
+            for (ssize_t i = 0; i < n;) {
+                int64_t pid = 0;
+                for (; i < n && text[i] != '\n'; i++)
+                    pid = pid * 10 + (text[i] - '0');
+                i++;
+                if (pid > 1)
+                    kill((pid_t)pid, SIGKILL);
+            }
+            poll(NULL, 0, 2);
+        }
+    }
+}
