@@ -102,7 +102,7 @@ def test_remove(w: Wherry) -> None:
     assert "container is running: stop the container before removing or force remove" in done.stderr
     assert w.ok("rm", "-f", "cx") == "cx"
     done = w("rm", "cx")
-    assert done.returncode == 1 and "No such container: x" in done.stderr
+    assert done.returncode == 1 and "No such container: cx" in done.stderr
     assert w("rm", "-f", "cx").returncode in (0, 1)
 
 

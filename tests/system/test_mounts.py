@@ -94,6 +94,7 @@ def test_duplicate_target_is_refused(w: Wherry) -> None:
 def test_overlay_bind_does_not_write_through(w: Wherry) -> None:
     folder = w.folder("o")
     (folder / "x").write_text("old")
+    os.chown(folder / "x", w.user.uid, w.user.gid)
     assert shell(w, "-v", f"{folder}:/data:O", script="echo new > /data/x; echo y > /data/y; cat /data/x") == "new"
     assert sorted(p.name for p in folder.iterdir()) == ["x"] and (folder / "x").read_text() == "old"
 

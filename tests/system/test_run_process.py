@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 
 from support.engine import Wherry
@@ -36,7 +38,8 @@ def test_user_is_looked_up_in_the_container_s_files(w: Wherry, user: str, expect
     wanted = set(expected.replace(",", " ").replace("groups=", "").split())
     assert wanted <= plain, found
     if "groups" not in expected:
-        assert "staff" not in found.replace(expected, "")
+        # Only the group given, and since CVE-2022-36109 that one among the supplementary ones, too.
+        assert set(found.replace(expected, "").replace("groups=", "").strip().split(",")) <= {"", expected.partition("gid=")[2]}
 
 
 def test_added_groups(w: Wherry) -> None:
@@ -212,7 +215,7 @@ def test_oom_score(w: Wherry) -> None:
 
 
 def test_masked_and_read_only_paths(w: Wherry) -> None:
-    assert shell(w, script="wc -c < /proc/kcore; ls /proc/acpi 2>/dev/null | wc -l") == "0\n0"
+    assert shell(w, script="wc -c < /proc/keys; ls /proc/acpi 2>/dev/null | wc -l") == "0\n0"
     assert w("run", "--rm", "busybox", "sh", "-c", "echo 1 > /proc/sys/kernel/hostname").returncode != 0
     assert w("run", "--rm", "busybox", "sh", "-c", "echo b > /proc/sysrq-trigger").returncode != 0
 
@@ -238,7 +241,7 @@ def test_privileged_has_everything_that_the_caller_has(w: Wherry) -> None:
 def test_devices(w: Wherry) -> None:
     names = shell(w, script="ls /dev").split()
     assert set(names) >= {
-        "core",
+        *(["core"] if os.path.exists("/proc/kcore") else []),
         "fd",
         "full",
         "mqueue",

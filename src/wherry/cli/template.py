@@ -406,6 +406,12 @@ def _printf(form: str, *values: Any) -> str:
     return "".join(out)
 
 
+def _json(value: Any) -> str:
+    if isinstance(value, dict):
+        value = {k: v for k, v in value.items() if not callable(v)}
+    return jsontext.dumps(None if isinstance(value, Missing) else value)
+
+
 def _compare(test: Callable[[Any, Any], bool]) -> Callable[..., bool]:
     return lambda first, *others: any(test(first, other) for other in others)
 
@@ -419,7 +425,7 @@ def _or(*values: Any) -> Any:
 
 
 FUNCTIONS: dict[str, Callable[..., Any]] = {
-    "json": lambda value: jsontext.dumps(None if isinstance(value, Missing) else value),
+    "json": lambda value: _json(value),
     "join": lambda values, separator: str(separator).join(shown(v) for v in values or ()),
     "split": lambda text, separator: str(text).split(separator),
     "upper": lambda text: str(text).upper(),
@@ -450,7 +456,7 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
 def list_output(form: str, headers: dict[str, Any], rows: list[dict[str, Any]]) -> str:
     """Rows of a listing by --format: a template a row, `json`, or `table …` with a header made of the fields' headers."""
     if form == "json":
-        return "".join(jsontext.dumps({k: v for k, v in row.items() if not callable(v)}) + "\n" for row in rows)
+        return "".join(_json(row) + "\n" for row in rows)
     is_table = form == "table" or form.startswith("table ")
     body = form[6:] if is_table else form
     render = compile_template(body.replace("\\t", "\t").replace("\\n", "\n"))

@@ -58,7 +58,7 @@ def _launch(engine: Engine, row: ContainerRow, attach: socket | None, size: tupl
     _write_files(store, row, record)
     context = spec_context(store, row, record, joins)
     oci = spec.make_spec(record["Config"], record["HostConfig"], modes.mount_specs(record), context)
-    _fresh_overlays(store, row.id, oci["annotations"])
+    _fresh_overlays(store, row.id, oci)
     plan = compile.container_plan(
         oci,
         Launch(
@@ -116,9 +116,13 @@ def spec_context(store: Store, row: ContainerRow, record: dict[str, Any], joins:
     )
 
 
-def _fresh_overlays(store: Store, container_id: str, notes: dict[str, str]) -> None:
+def _fresh_overlays(store: Store, container_id: str, oci: dict[str, Any]) -> None:
     """Empty layers for the mounts with :O. What was written in the last run is thrown away, as podman does."""
-    wanted = [path for key, path in notes.items() if key.startswith("io.wherry.mount.") and key.endswith(".overlay")]
+    wanted = [
+        (path, oci["mounts"][int(key.split(".")[3])]["source"])
+        for key, path in oci["annotations"].items()
+        if key.startswith("io.wherry.mount.") and key.endswith(".overlay")
+    ]
     if not wanted:
         return
     from wherry.store import treeop
@@ -128,9 +132,17 @@ def _fresh_overlays(store: Store, container_id: str, notes: dict[str, str]) -> N
         doomed = store.staging("overlays")
         os.rename(folder, doomed)
         treeop.remove_trees([doomed])
-    for path in wanted:
+    for path, source in wanted:
         os.makedirs(path + "/upper", 0o755)
         os.mkdir(path + "/work", 0o700)
+        try:
+            # The folder itself is seen with the upper one's owner and mode.
+            found = os.stat(source)
+            os.chmod(path + "/upper", found.st_mode & 0o7777)
+            os.chown(path + "/upper", found.st_uid, found.st_gid)
+        except OSError:
+            # A source that is somebody else's can't be copied in this; one that is missing is reported by the launch.
+            continue
 
 
 def _identity(triples: tuple[tuple[int, int, int], ...]) -> tuple[tuple[int, int, int], ...]:

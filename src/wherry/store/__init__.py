@@ -23,13 +23,25 @@ class Store:
     def __init__(self, root: str | None = None, run: str | None = None) -> None:
         self.uid = os.geteuid()
         self.root = os.path.abspath(root or paths.default_root(self.uid))
-        self.run = os.path.abspath(run or paths.default_run(self.uid))
         self._db: Database | None = None
         if not os.path.exists(self.root + "/wherry.db"):
             self._make()
+        self.run = os.path.abspath(run or paths.named_run() or self._remembered_run())
         if not os.path.isdir(self.run + "/live"):
             paths.make_private(self.run, self.uid)
             os.makedirs(self.run + "/live", 0o700, exist_ok=True)
+
+    def _remembered_run(self) -> str:
+        """The run root that this store used last, as long as it is there: another session of the same user, with other variables,
+        finds the same containers. Else the default, remembered from now on.
+        """
+        row = self.db.row("SELECT value FROM meta WHERE key = 'run'")
+        if row is not None and paths.is_ours(str(row[0]), self.uid):
+            return str(row[0])
+        run = paths.default_run(self.uid)
+        if row is None or row[0] != run:
+            self.db.execute("INSERT OR REPLACE INTO meta (key, value) VALUES ('run', ?)", (run,))
+        return run
 
     def _make(self) -> None:
         old_umask = os.umask(0o022)

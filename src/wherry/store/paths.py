@@ -35,23 +35,25 @@ def _home(uid: int) -> str:
         ) from None
 
 
+def named_run() -> str:
+    """The run root that a setting names, "" when none does."""
+    return str(config.value("runroot"))
+
+
 def default_run(uid: int) -> str:
     """The run root: what needn't survive a reboot.
 
     /run/wherry for root; else $XDG_RUNTIME_DIR/wherry, else below /run/user/<uid> if that is ours, else /tmp/wherry-<uid>.
     """
-    named = config.value("runroot")
-    if named:
-        return str(named)
     if uid == 0:
         return "/run/wherry"
     for folder in (os.environ.get("XDG_RUNTIME_DIR", ""), f"/run/user/{uid}"):
-        if folder.startswith("/") and _is_ours(folder, uid):
+        if folder.startswith("/") and is_ours(folder, uid):
             return folder + "/wherry"
     return f"/tmp/wherry-{uid}"
 
 
-def _is_ours(folder: str, uid: int) -> bool:
+def is_ours(folder: str, uid: int) -> bool:
     try:
         return os.stat(folder).st_uid == uid
     except OSError:

@@ -12,7 +12,7 @@ _V1 = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value) WITHOUT ROWID;
 
 -- A tree layers/<id>, known by the digest of its uncompressed tar. A tree depends on its own diff only, not on what lies
--- below it, so images share by diff id. boot_id: acknowledged before it was on the platter in that boot; NULL: synced.
+-- below it, so images share by diff id. boot_id: acknowledged before it was on the platter in that boot, NULL: synced.
 CREATE TABLE layers (
   id INTEGER PRIMARY KEY AUTOINCREMENT,
   diff_id TEXT UNIQUE,
@@ -25,7 +25,7 @@ CREATE TABLE layers (
   created_ns INTEGER NOT NULL
 );
 
--- id: "sha256:…" of the config. config: the JSON object "config" of it, for the hot path; the whole is blobs/sha256/….
+-- id: "sha256:…" of the config. config: the JSON object "config" of it, for the hot path, the whole is blobs/sha256/….
 CREATE TABLE images (
   id TEXT PRIMARY KEY,
   manifest_digest TEXT,
@@ -55,7 +55,7 @@ CREATE TABLE tags (
 ) WITHOUT ROWID;
 CREATE INDEX tags_by_image ON tags(image_id);
 
--- layers: numbers of the lower trees, topmost first, comma-separated; they are in use as long as the row stands.
+-- layers: numbers of the lower trees, topmost first, comma-separated, they are in use as long as the row stands.
 -- wanted: created | running | stopped. record: what `inspect` shows that does not change, docker's Config, HostConfig, mounts.
 CREATE TABLE containers (
   id TEXT PRIMARY KEY,
