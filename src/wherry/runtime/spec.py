@@ -337,8 +337,5 @@ def _size_option(option: str) -> str:
 
 
 def _root_propagation(mounts: tuple[MountSpec, ...]) -> str:
-    """What runc does: a shared bind needs a shared root, a slave one at least a slave."""
-    kinds = {m.propagation for m in mounts}
-    if kinds & {"shared", "rshared"}:
-        return "rshared"
-    return "rslave"
+    """docker's rule: a shared bind needs a shared root. OCI's words have no "r": the plan makes it recursive where that is right."""
+    return "shared" if any(m.propagation in ("shared", "rshared") for m in mounts) else "slave"
