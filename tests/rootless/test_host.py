@@ -33,7 +33,8 @@ class Fresh:
 @pytest.fixture
 def fresh(w_user: Wherry, rootfs: Path) -> Iterator[Fresh]:
     fallback = Path(f"/tmp/wherry-{w_user.user.uid}")
-    assert not fallback.exists()
+    # left by a user of an earlier run whose number is used again
+    subprocess.run(["rm", "-rf", str(fallback)], check=True)
     f = Fresh(w_user, rootfs)
     yield f
     f("rm", "-f", *f("ps", "-aq").stdout.split())

@@ -23,7 +23,7 @@ def restored(w: Wherry, rootfs: Path):  # type: ignore[no-untyped-def]
         if not keep or not image.removeprefix("sha256:").startswith(keep):
             w("rmi", "-f", image)
     if not keep:
-        w.ok("import", "-c", 'CMD ["sh"]', rootfs, "busybox")
+        w.ok("import", "-c", 'CMD ["sh"]', "-m", "for the tests", rootfs, "busybox")
 
 
 def archive(name: str) -> Path:

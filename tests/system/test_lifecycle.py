@@ -145,9 +145,9 @@ def test_prune(w: Wherry) -> None:
     assert "WARNING! This will remove all stopped containers." in refused.stdout + refused.stderr
 
 
-@pytest.mark.parametrize("command", ["start", "stop", "kill", "restart", "rm", "inspect", "logs", "wait", "attach"])
-def test_both_spellings(w: Wherry, command: str) -> None:
-    short, long = w(command, "nobody"), w("container", command, "nobody")
+@pytest.mark.parametrize("verb", ["start", "stop", "kill", "restart", "rm", "inspect", "logs", "wait", "attach"])
+def test_both_spellings(w: Wherry, verb: str) -> None:
+    short, long = w(verb, "nobody"), w("container", verb, "nobody")
     assert short.returncode == long.returncode == 1
     assert "nobody" in short.stderr and "nobody" in long.stderr
 

@@ -302,6 +302,8 @@ def _operand_value(operand: Any, dot: Any, variables: dict[str, Any]) -> Any:
     if kind == "value":
         return operand[1]
     if kind == "field":
+        if dot is variables["$"] and isinstance(dot, dict):
+            _known(dot, operand[1])
         return _fields(dot, operand[1])
     if kind == "variable":
         name, mark, fields = operand[1].partition(".")
@@ -330,6 +332,13 @@ def _fields(value: Any, path: str) -> Any:
                 raise InvalidArgument(f"template: can't evaluate field {name} in type {type(value).__name__}", exit_code=1)
             value = found
     return value
+
+
+def _known(data: dict[str, Any], path: str) -> None:
+    """Below the top a missing key is <no value>; at the top it is a mistyped field, which docker refuses."""
+    name = path.strip(".").partition(".")[0]
+    if name and name not in data and isinstance(_loosely(data, name), Missing):
+        raise InvalidArgument(f'template parsing error: template: :1:2: executing "" at <{path}>: map has no entry for key "{name}"', exit_code=1)
 
 
 def _loosely(value: dict[str, Any], name: str) -> Any:
