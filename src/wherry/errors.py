@@ -1,17 +1,17 @@
 """The tree of errors. `cli/main` alone turns them into text and exit codes.
 
-    WherryError
-    ├── UsageError            the words on the command line make no sense
-    ├── NotFound              no such container, image, …
-    ├── Conflict              a name is taken, an object is in use, a state forbids it
-    ├── InvalidArgument       a value is malformed
-    ├── Unsupported           understood, and not to be had here or not yet
-    ├── StoreError            the store can't be read or written
-    │   └── StoreFull         no space is left
-    ├── ArchiveError          an archive that came in is malformed or hostile
-    ├── LaunchError           a container's process could not be started
-    ├── MonitorError          a monitor does not answer as it should
-    └── HostError             the host lacks something; the hint says what to do
+WherryError
+├── UsageError            the words on the command line make no sense
+├── NotFound              no such container, image, …
+├── Conflict              a name is taken, an object is in use, a state forbids it
+├── InvalidArgument       a value is malformed
+├── Unsupported           understood, and not to be had here or not yet
+├── StoreError            the store can't be read or written
+│   └── StoreFull         no space is left
+├── ArchiveError          an archive that came in is malformed or hostile
+├── LaunchError           a container's process could not be started
+├── MonitorError          a monitor does not answer as it should
+└── HostError             the host lacks something; the hint says what to do
 """
 
 from __future__ import annotations

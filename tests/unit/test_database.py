@@ -77,7 +77,9 @@ while True:
 @pytest.mark.parametrize("round_number", range(5))
 def test_what_was_acknowledged_survives_kill_9(tmp_path: pathlib.Path, round_number: int) -> None:
     path = str(tmp_path / "wherry.db")
-    process = subprocess.Popen([sys.executable, "-c", _WRITER, path], stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": SOURCE})
+    process = subprocess.Popen(
+        [sys.executable, "-c", _WRITER, path], stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": SOURCE}
+    )
     assert process.stdout
     said = 0
     for _ in range(20 + 7 * round_number):

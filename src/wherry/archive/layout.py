@@ -51,7 +51,7 @@ class Folder:
         self._path = path
 
     def names(self) -> set[str]:
-        found = set()
+        found: set[str] = set()
         for folder, _folders, files in os.walk(self._path):
             inside = os.path.relpath(folder, self._path)
             found.update(name if inside == "." else f"{inside}/{name}" for name in files)

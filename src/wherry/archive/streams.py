@@ -106,10 +106,7 @@ class _Decompressed:
 
 def _gzip(source: Peeked) -> Iterator[bytes]:
     """Members one behind the other, as gzip(1) reads them; ISA-L when it is there, two to three times as fast."""
-    try:
-        from isal import isal_zlib as zlib_like
-    except ImportError:
-        import zlib as zlib_like
+    zlib_like = _zlib_like()
     data = source.read(CHUNK)
     while data:
         decoder = zlib_like.decompressobj(wbits=31)
@@ -126,10 +123,21 @@ def _gzip(source: Peeked) -> Iterator[bytes]:
             return  # zeros behind the last member are padding
 
 
+def _zlib_like() -> Any:
+    try:
+        from isal import isal_zlib
+
+        return isal_zlib
+    except ImportError:
+        import zlib
+
+        return zlib
+
+
 def _zstd(source: Peeked) -> Iterator[bytes]:
     import zstandard
 
-    reader = zstandard.ZstdDecompressor().stream_reader(source, read_across_frames=True)
+    reader = zstandard.ZstdDecompressor().stream_reader(source, read_across_frames=True)  # type: ignore[arg-type]
     while piece := reader.read(CHUNK):
         yield piece
 

@@ -21,10 +21,21 @@ _GLOBALS = (
 def overview(context: Context, group: str) -> str:
     """The page of all commands, or of one group's."""
     program = context.program
-    lines = [f"Usage:  {program} {group + ' ' if group else '[OPTIONS] '}COMMAND", "", table.GROUPS.get(group, "A container engine without a daemon and without root"), ""]
+    lines = [
+        f"Usage:  {program} {group + ' ' if group else '[OPTIONS] '}COMMAND",
+        "",
+        table.GROUPS.get(group, "A container engine without a daemon and without root"),
+        "",
+    ]
     if group:
         lines += ["Commands:"]
-        lines += _aligned([(p.split(" ")[1], s) for p, (_m, s) in sorted(table.COMMANDS.items()) if p.startswith(group + " ") and p != "container cleanup"])
+        lines += _aligned(
+            [
+                (p.split(" ")[1], s)
+                for p, (_m, s) in sorted(table.COMMANDS.items())
+                if p.startswith(group + " ") and p != "container cleanup"
+            ]
+        )
     else:
         lines += ["Management Commands:", *_aligned(sorted(table.GROUPS.items())), "", "Commands:"]
         lines += _aligned([(p, s) for p, (_m, s) in sorted(table.COMMANDS.items()) if " " not in p])

@@ -11,7 +11,7 @@ from wherry.errors import WherryError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import NoReturn
+    from typing import Any, NoReturn
 
     from wherry.cli.context import Context
 
@@ -70,7 +70,7 @@ def run(words: list[str]) -> int:
         return _unexpected(context, error)
 
 
-def _load(name: str) -> object:
+def _load(name: str) -> Any:
     module = "wherry.cli.commands." + name
     __import__(module)
     return sys.modules[module]
@@ -125,7 +125,10 @@ def _no_command(context: Context, words: list[str]) -> int:
     from wherry.cli.options import nearest
 
     near = nearest(word, list(table.COMMANDS))
-    _complain(f"{program}: unknown command: {program} {word}" + (f"\n\nDid you mean: {near}?" if near else "") + f"\n\nRun '{program} --help' for more information")
+    text = f"{program}: unknown command: {program} {word}"
+    if near:
+        text += f"\n\nDid you mean: {near}?"
+    _complain(f"{text}\n\nRun '{program} --help' for more information")
     return 1
 
 
@@ -139,7 +142,9 @@ def _unexpected(context: Context, error: Exception) -> int:
         name = f"{error.filename}: " if error.filename else ""
         _complain(f"{context.program}: {name}{os.strerror(error.errno).lower()}")
     else:
-        _complain(f"{context.program}: internal error: {type(error).__name__}: {error}\nrun it again with --debug and report what it prints")
+        _complain(
+            f"{context.program}: internal error: {type(error).__name__}: {error}\nrun it again with --debug and report what it prints"
+        )
     return 125 if context.path in _RUNNERS else 1
 
 

@@ -49,9 +49,7 @@ class Parsed:
             raise AttributeError(name) from None
 
 
-def parse(
-    options: tuple[Option, ...], words: list[str], *, interspersed: bool = True, later: dict[str, str] | None = None
-) -> Parsed:
+def parse(options: tuple[Option, ...], words: list[str], *, interspersed: bool = True, later: dict[str, str] | None = None) -> Parsed:
     """Parse `words`. `later` maps options that are not supported to the reason; raises UsageError, Unsupported."""
     by_name = {o.name: o for o in options}
     by_short = {o.short: o for o in options if o.short}
@@ -114,9 +112,7 @@ def _unknown_short(letter: str, word: str, later: dict[str, str]) -> None:
     raise UsageError(f"unknown shorthand flag: '{letter}' in {word}")
 
 
-def _take(
-    option: Option, equals: str, value: str, words: list[str], at: int, values: dict[str, Any], given: set[str], shown: str
-) -> int:
+def _take(option: Option, equals: str, value: str, words: list[str], at: int, values: dict[str, Any], given: set[str], shown: str) -> int:
     if option.kind == "bool":
         _store(option, value if equals else "true", values, given, shown)
         return at
@@ -144,7 +140,9 @@ def _store(option: Option, text: str, values: dict[str, Any], given: set[str], s
         try:
             values[key] = int(text, 10)
         except ValueError:
-            raise UsageError(f'invalid argument "{text}" for "{_both(option)}" flag: strconv.ParseInt: parsing "{text}": invalid syntax') from None
+            raise UsageError(
+                f'invalid argument "{text}" for "{_both(option)}" flag: strconv.ParseInt: parsing "{text}": invalid syntax'
+            ) from None
     elif option.kind == "list":
         values[key].append(text)
     else:

@@ -264,7 +264,13 @@ def _range(node: Node, dot: Any, variables: dict[str, Any]) -> list[str]:
     _word, names, pipe, body, other = node
     value = _value(pipe, dot, variables)
     # Go walks maps in the order of their keys.
-    pairs = [(k, value[k]) for k in sorted(value)] if isinstance(value, dict) else list(enumerate(value or ())) if not isinstance(value, Missing) else []
+    pairs = (
+        [(k, value[k]) for k in sorted(value)]
+        if isinstance(value, dict)
+        else list(enumerate(value or ()))
+        if not isinstance(value, Missing)
+        else []
+    )
     if not pairs:
         return _execute(other, dot, variables)
     out: list[str] = []
@@ -338,7 +344,9 @@ def _known(data: dict[str, Any], path: str) -> None:
     """Below the top a missing key is <no value>; at the top it is a mistyped field, which docker refuses."""
     name = path.strip(".").partition(".")[0]
     if name and name not in data and isinstance(_loosely(data, name), Missing):
-        raise InvalidArgument(f'template parsing error: template: :1:2: executing "" at <{path}>: map has no entry for key "{name}"', exit_code=1)
+        raise InvalidArgument(
+            f'template parsing error: template: :1:2: executing "" at <{path}>: map has no entry for key "{name}"', exit_code=1
+        )
 
 
 def _loosely(value: dict[str, Any], name: str) -> Any:

@@ -115,14 +115,6 @@ class Containers:
 
         return wait(self._engine, name, condition)
 
-    def list(
-        self, *, all: bool = False, last: int = -1, filters: dict[str, list[str]] | None = None, size: bool = False
-    ) -> list[ContainerSummary]:
-        from wherry.engine.listing import listing
-
-        self._engine.sweep()
-        return listing(self._engine, all=all, last=last, filters=filters or {}, size=size)
-
     def exists(self, name: str) -> bool:
         from wherry.errors import NotFound
         from wherry.store import containers
@@ -174,3 +166,11 @@ class Containers:
                 yield name, error
             else:
                 yield name, None
+
+    def list(
+        self, *, all: bool = False, last: int = -1, filters: dict[str, list[str]] | None = None, size: bool = False
+    ) -> list[ContainerSummary]:
+        from wherry.engine.listing import listing
+
+        self._engine.sweep()
+        return listing(self._engine, all=all, last=last, filters=filters or {}, size=size)

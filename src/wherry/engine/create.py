@@ -10,7 +10,7 @@ from wherry.errors import InvalidArgument
 from wherry.kernel import process
 from wherry.model import jsontext, names
 from wherry.model.record import Record
-from wherry.store import containers, leases
+from wherry.store import containers, leases, removal
 from wherry.store.containers import ContainerRow
 
 TYPE_CHECKING = False
@@ -82,12 +82,7 @@ def _begin(store: Store, container_id: str) -> str:
     """Make the container's folder. A marker in staging/ tells the sweep of it until its row is committed."""
     marker = _marker(store, container_id)
     os.symlink(container_id, marker)
-    folder = store.path("containers", container_id)
-    os.mkdir(folder, 0o700)
-    over = folder + "/over"
-    os.mkdir(over, 0o700)
-    os.mkdir(over + "/upper", 0o755)
-    os.mkdir(over + "/work", 0o700)
+    removal.make_folder(store, container_id)
     return marker
 
 

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from wherry.store import Store
 
 
-
 def import_(store: Store, source: str | int, *, name: str, changes: Iterable[str], message: str, platform: str) -> str:
     """One layer, one image, docker's `import`. Raises ArchiveError, InvalidArgument, Unsupported (URLs)."""
     if isinstance(source, str) and source.startswith(("http://", "https://")):

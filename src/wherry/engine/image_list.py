@@ -81,9 +81,7 @@ def _matches(tag: str, pattern: str) -> bool:
 
     repository = tag.partition("@")[0].rpartition(":")[0] or tag
     for text in (tag, repository):
-        if text.count("/") == pattern.count("/") and all(
-            fnmatch.fnmatchcase(a, b) for a, b in zip(text.split("/"), pattern.split("/"))
-        ):
+        if text.count("/") == pattern.count("/") and all(fnmatch.fnmatchcase(a, b) for a, b in zip(text.split("/"), pattern.split("/"))):
             return True
     return False
 
@@ -136,7 +134,11 @@ def history(store: Store, name: str) -> list[HistoryEntry]:
         if not step.get("empty_layer") and at < len(sizes):
             size, at = sizes[at], at + 1
         created = step.get("created")
-        found.append(HistoryEntry("<missing>", times.parse_ns(created) if created else 0, step.get("created_by") or "", size, step.get("comment") or ""))
+        found.append(
+            HistoryEntry(
+                "<missing>", times.parse_ns(created) if created else 0, step.get("created_by") or "", size, step.get("comment") or ""
+            )
+        )
     if found:
         found[-1] = found[-1].replace(id=row.id)
     return found[::-1]

@@ -65,7 +65,13 @@ class Images:
         return True
 
     def import_(
-        self, source: str | int, *, reference: str | None = None, changes: Iterable[str] = (), message: str = "", platform: str | None = None
+        self,
+        source: str | int,
+        *,
+        reference: str | None = None,
+        changes: Iterable[str] = (),
+        message: str = "",
+        platform: str | None = None,
     ) -> str:
         """Make an image of one layer out of a tar of a root file system (a path or a descriptor); returns its id."""
         from wherry.engine.image_in import import_

@@ -178,4 +178,3 @@ def _own(engine: Engine, row: ContainerRow, state: Actual, record: dict[str, Any
         "PlainBinds": [text.removeprefix("plain:") for text in state.plain_binds],
         "MonitorPid": state.monitor_pid,
     }
-

@@ -91,7 +91,8 @@ def spec_context(store: Store, row: ContainerRow, record: dict[str, Any], joins:
     config, host = record["Config"], record["HostConfig"]
     mapping = userns.current()
     start = record.get("IdRange")
-    uid_map = gid_map = None
+    uid_map: tuple[tuple[int, int, int], ...] | None = None
+    gid_map: tuple[tuple[int, int, int], ...] | None = None
     if start is not None:
         uid_map = gid_map = ((0, start, 65536),)
     elif mapping.mode != "host" and not modes.uses_host_ids(host):

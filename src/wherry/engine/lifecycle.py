@@ -97,9 +97,7 @@ def _finish_auto_removed(store: Store, row: ContainerRow) -> None:
             containers.delete(db, row.id)
 
 
-def stop_many(
-    engine: Engine, given: list[str], *, timeout_s: int | None, signal: str
-) -> Iterator[tuple[str, WherryError | None]]:
+def stop_many(engine: Engine, given: list[str], *, timeout_s: int | None, signal: str) -> Iterator[tuple[str, WherryError | None]]:
     """Stop several at once: all are told first, then waited for in the order given."""
     waiting: list[tuple[str, ContainerRow | None, Control | None, WherryError | None]] = []
     for name in given:
@@ -176,9 +174,7 @@ def _prepare_removal(store: Store, row: ContainerRow, force: bool) -> Control | 
     if not force:
         if state.status == "paused":
             raise Conflict(f'cannot remove container "{row.name}": container is paused and must be unpaused first')
-        raise Conflict(
-            f'cannot remove container "{row.name}": container is running: stop the container before removing or force remove'
-        )
+        raise Conflict(f'cannot remove container "{row.name}": container is running: stop the container before removing or force remove')
     containers.set_wanted(store.db, row.id, "stopped")
     try:
         control = Control(store.run_path(row.id))
@@ -323,4 +319,3 @@ def tree_bytes(path: str) -> int:
                 except OSError:
                     continue  # a running container has just removed it
     return total
-

@@ -21,7 +21,7 @@ def listing(engine: Engine, *, all: bool, last: int, filters: dict[str, list[str
     store = engine.store
     chosen = filtering.for_list(engine, filters)
     stopped_too = all or last >= 0 or filtering.shows_stopped(filters)
-    found = []
+    found: list[ContainerSummary] = []
     for row in containers.everything(store.db, with_record=True):
         if last >= 0 and len(found) >= last:
             break

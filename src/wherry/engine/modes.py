@@ -143,7 +143,9 @@ def checked_mounts(mounts: tuple[MountSpec, ...], config: dict[str, Any]) -> lis
 
 def mount_specs(record: dict[str, Any]) -> tuple[MountSpec, ...]:
     """MountSpecs out of a container's record."""
-    return tuple(
-        MountSpec(**{k: tuple(v) if isinstance(v, list) else v for k, v in mount.items() if k in MountSpec._fields_})
-        for mount in record.get("Mounts") or ()
-    )
+    return tuple(_mount_spec(mount) for mount in record.get("Mounts") or ())
+
+
+def _mount_spec(mount: dict[str, Any]) -> MountSpec:
+    fields: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in mount.items() if k in MountSpec._fields_}
+    return MountSpec(**fields)

@@ -31,9 +31,7 @@ class RunResult(Record):
     detached: bool = False
 
 
-def run(
-    engine: Engine, request: CreateRequest, *, detach: bool, attach: frozenset[str], sig_proxy: bool, detach_keys: str
-) -> RunResult:
+def run(engine: Engine, request: CreateRequest, *, detach: bool, attach: frozenset[str], sig_proxy: bool, detach_keys: str) -> RunResult:
     """Create and start; unless `detach`, stay attached until the end.
 
     A container that could not be started stays in the store as created, with its error; one with `--rm` is removed.
@@ -104,9 +102,7 @@ def _drain(stream: socket) -> None:
         return
 
 
-def start(
-    engine: Engine, name: str, *, attach: bool, stdin: bool, sig_proxy: bool, detach_keys: str
-) -> int | None:
+def start(engine: Engine, name: str, *, attach: bool, stdin: bool, sig_proxy: bool, detach_keys: str) -> int | None:
     """Start a container that exists; nothing happens if it runs already (attached, it is attached to)."""
     keys = parse_detach_keys(detach_keys)
     row = containers.find(engine.store.db, name)
@@ -183,9 +179,7 @@ def _size(streams: Streams) -> tuple[int, int]:
 
 def _cidfile_is_free(path: str) -> None:
     if path and os.path.lexists(path):
-        raise WherryError(
-            f"container ID file found, make sure the other container isn't running or delete {path}", exit_code=125
-        )
+        raise WherryError(f"container ID file found, make sure the other container isn't running or delete {path}", exit_code=125)
 
 
 def _write_cidfile(path: str, container_id: str) -> None:

@@ -107,7 +107,9 @@ def of_process(pid: int) -> str:
 def obstacle() -> HostError | None:
     """Why this host lets an ordinary user make no user namespace, with the remedy; None when nothing speaks against it."""
     if _number("/proc/sys/user/max_user_namespaces") == 0:
-        return HostError("user namespaces are switched off (user.max_user_namespaces=0)", hint="as root: sysctl -w user.max_user_namespaces=15000")
+        return HostError(
+            "user namespaces are switched off (user.max_user_namespaces=0)", hint="as root: sysctl -w user.max_user_namespaces=15000"
+        )
     if os.geteuid() == 0:
         return None
     if _number("/proc/sys/kernel/unprivileged_userns_clone") == 0:

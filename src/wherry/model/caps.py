@@ -26,7 +26,7 @@ DEFAULT = (
 
 
 def normal(name: str) -> str:
-    """"cap_net_raw" → "NET_RAW"; "ALL" stays. Raises InvalidArgument for one that doesn't exist."""
+    """ "cap_net_raw" → "NET_RAW"; "ALL" stays. Raises InvalidArgument for one that doesn't exist."""
     plain = name.upper().removeprefix("CAP_")
     if plain != "ALL" and plain not in _NUMBERS:
         raise InvalidArgument(f'invalid capability: "{name}"', hint=f"known are {', '.join(NAMES)}")

@@ -7,8 +7,11 @@ _HEX = frozenset("0123456789abcdef")
 
 def is_digest(text: str) -> bool:
     algorithm, _, value = text.partition(":")
-    return algorithm == "sha256" and len(value) == 64 and _HEX.issuperset(value) or (
-        algorithm == "sha512" and len(value) == 128 and _HEX.issuperset(value)
+    return (
+        algorithm == "sha256"
+        and len(value) == 64
+        and _HEX.issuperset(value)
+        or (algorithm == "sha512" and len(value) == 128 and _HEX.issuperset(value))
     )
 
 

@@ -31,7 +31,7 @@ def _scanner() -> Callable[[str, int], tuple[Any, int]] | None:
     try:
         import _json
 
-        scan: Callable[[str, int], tuple[Any, int]] = _json.make_scanner(_Context())
+        scan: Callable[[str, int], tuple[Any, int]] = _json.make_scanner(_Context())  # type: ignore[arg-type]
         if scan('{"a": [1, null]}', 0)[0] == {"a": [1, None]}:
             return scan
     except (ImportError, AttributeError, TypeError):

@@ -116,7 +116,9 @@ def parse_mount(text: str) -> MountSpec:
         key, equals, value = word.partition("=")
         key = key.lower()
         if key != key.strip() or value != value.strip():
-            raise InvalidArgument(f"invalid argument \"{text}\" for \"--mount\": invalid option '{key.strip()}' in '{word}': option should not have whitespace")
+            raise InvalidArgument(
+                f"invalid argument \"{text}\" for \"--mount\": invalid option '{key.strip()}' in '{word}': option should not have whitespace"
+            )
         if not equals:
             if key not in _BOOLEAN:
                 raise InvalidArgument(f'invalid argument "{text}" for "--mount": invalid field \'{word}\' must be a key=value pair')
@@ -124,7 +126,7 @@ def parse_mount(text: str) -> MountSpec:
         fields[_ALIASES.get(key, key)] = value
     kind = fields.pop("type", "volume").lower()
     if kind not in ("bind", "tmpfs", "volume", "image"):
-        raise InvalidArgument(f"invalid argument \"{text}\" for \"--mount\": invalid mount type: '{kind}'")
+        raise InvalidArgument(f'invalid argument "{text}" for "--mount": invalid mount type: \'{kind}\'')
     if not fields.get("target"):
         raise InvalidArgument(f'invalid argument "{text}" for "--mount": target is required')
     target = fields.pop("target")

@@ -35,7 +35,7 @@ def host() -> Platform:
 
 
 def parse(text: str) -> Platform:
-    """"linux/arm64", "arm64", "linux/arm/v7". Raises InvalidArgument."""
+    """ "linux/arm64", "arm64", "linux/arm/v7". Raises InvalidArgument."""
     parts = [p.lower() for p in text.split("/")]
     if not all(parts) or len(parts) > 3:
         raise InvalidArgument(f'"{text}": unknown platform: it should be of the form os/architecture/variant')

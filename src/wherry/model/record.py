@@ -71,7 +71,7 @@ class Record(metaclass=_RecordType):
         return tuple(getattr(self, n) for n in self._fields_)
 
     def __eq__(self, other: object) -> bool:
-        return type(other) is type(self) and self._values() == other._values()  # type: ignore[attr-defined]
+        return type(other) is type(self) and self._values() == other._values()
 
     def __hash__(self) -> int:
         return hash((type(self), self._values()))

@@ -1,6 +1,6 @@
 """Names of images: docker's grammar and normalisation (distribution/reference), without regular expressions.
 
-    [domain/]path[:tag][@digest]      canonical: docker.io/library/alpine:latest      familiar: alpine:latest
+[domain/]path[:tag][@digest]      canonical: docker.io/library/alpine:latest      familiar: alpine:latest
 """
 
 from __future__ import annotations

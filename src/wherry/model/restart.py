@@ -11,7 +11,9 @@ def parse(text: str) -> dict[str, object]:
         return {"Name": "no", "MaximumRetryCount": 0}
     name, colon, count = text.partition(":")
     if name not in ("no", "always", "unless-stopped", "on-failure"):
-        raise InvalidArgument(f"invalid restart policy: unknown policy '{name}'; use one of 'no', 'always', 'on-failure', or 'unless-stopped'")
+        raise InvalidArgument(
+            f"invalid restart policy: unknown policy '{name}'; use one of 'no', 'always', 'on-failure', or 'unless-stopped'"
+        )
     if colon and name != "on-failure":
         raise InvalidArgument("invalid restart policy: maximum retry count can only be used with 'on-failure'")
     if colon and not count.isdigit():

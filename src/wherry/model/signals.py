@@ -31,7 +31,7 @@ def number(text: str) -> int | None:
 
 
 def name(value: int) -> str:
-    """"SIGTERM" of 15; the number as text where it has no name."""
+    """ "SIGTERM" of 15; the number as text where it has no name."""
     for word, found in _NAMES.items():
         if found == value:
             return "SIG" + word

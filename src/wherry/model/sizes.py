@@ -10,7 +10,7 @@ _BINARY = ("B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB", "ZiB", "YiB")
 
 
 def parse_bytes(text: str, *, base: int = 1024) -> int:
-    """"64m", "1.5 GiB", "100" to bytes; units count in powers of `base`. Raises InvalidArgument."""
+    """ "64m", "1.5 GiB", "100" to bytes; units count in powers of `base`. Raises InvalidArgument."""
     word = text.strip()
     digits = 0
     while digits < len(word) and (word[digits].isdigit() and word[digits].isascii() or word[digits] == "."):

@@ -76,6 +76,6 @@ def parse_since(text: str, now_ns: int) -> int:
 
 
 def local_text(at_ns: int) -> str:
-    """"2026-11-24 12:00:00 +0000 UTC": Go's way to print a time in the local zone."""
+    """ "2026-11-24 12:00:00 +0000 UTC": Go's way to print a time in the local zone."""
     t = time.localtime(at_ns // NS)
     return time.strftime("%Y-%m-%d %H:%M:%S %z %Z", t)

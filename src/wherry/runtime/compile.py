@@ -27,7 +27,15 @@ MS_NOATIME, MS_RELATIME, MS_STRICTATIME, MS_NODIRATIME, MS_SYNCHRONOUS, MS_NOSYM
 ATTR_RDONLY, ATTR_NOSUID, ATTR_NODEV, ATTR_NOEXEC, ATTR_NOATIME = 1, 2, 4, 8, 0x10
 ATTR_STRICTATIME, ATTR_NODIRATIME, ATTR_NOSYMFOLLOW, ATTR_ATIME_MASK = 0x20, 0x80, 0x200000, 0x70
 
-SOURCE_RECURSIVE, SOURCE_IDMAP, SOURCE_IDMAP_OR_PLAIN, SOURCE_MAKE, SOURCE_PATH_ONLY, SOURCE_NO_LINK, SOURCE_OF_JOINED = 1, 2, 4, 8, 16, 32, 64
+SOURCE_RECURSIVE, SOURCE_IDMAP, SOURCE_IDMAP_OR_PLAIN, SOURCE_MAKE, SOURCE_PATH_ONLY, SOURCE_NO_LINK, SOURCE_OF_JOINED = (
+    1,
+    2,
+    4,
+    8,
+    16,
+    32,
+    64,
+)
 MOUNT_MAY_FAIL, MOUNT_MAKE, MOUNT_FALL_BACK = 1, 2, 4
 ATTACH_MAKE, ATTACH_SKIP_MISSING = 1, 2
 
@@ -86,7 +94,24 @@ _PROPAGATION = {
 _RLIMITS = {
     name: number
     for number, name in enumerate(
-        ("CPU", "FSIZE", "DATA", "STACK", "CORE", "RSS", "NPROC", "NOFILE", "MEMLOCK", "AS", "LOCKS", "SIGPENDING", "MSGQUEUE", "NICE", "RTPRIO", "RTTIME")
+        (
+            "CPU",
+            "FSIZE",
+            "DATA",
+            "STACK",
+            "CORE",
+            "RSS",
+            "NPROC",
+            "NOFILE",
+            "MEMLOCK",
+            "AS",
+            "LOCKS",
+            "SIGPENDING",
+            "MSGQUEUE",
+            "NICE",
+            "RTPRIO",
+            "RTTIME",
+        )
     )
 }
 
@@ -175,7 +200,9 @@ class _Slots:
         # Only root's containers see files through id-mapped mounts; an ordinary user's share R's ids.
         self._idmap = owns_ids and mapping.mode == "host"
 
-    def source(self, path: str, flags: int, *, idmap: int = 0, attributes: tuple[int, int] = (0, 0), propagation: int = 0, deep: bool = False) -> int:
+    def source(
+        self, path: str, flags: int, *, idmap: int = 0, attributes: tuple[int, int] = (0, 0), propagation: int = 0, deep: bool = False
+    ) -> int:
         slot = self._next
         self._next += 1
         if self._idmap:
@@ -205,7 +232,14 @@ def _monitor(plan: Plan, launch: Launch) -> None:
     plan.add("STOP", signals.number(config.get("StopSignal") or "SIGTERM") or 15, timeout_ms)
     if launch.auto_remove:
         plan.add("CLEANUP", 1, launch.cleanup)
-    plan.add("STDIO", int(bool(config.get("Tty"))), int(bool(config.get("OpenStdin"))), int(bool(config.get("StdinOnce"))), launch.rows, launch.columns)
+    plan.add(
+        "STDIO",
+        int(bool(config.get("Tty"))),
+        int(bool(config.get("OpenStdin"))),
+        int(bool(config.get("StdinOnce"))),
+        launch.rows,
+        launch.columns,
+    )
     _root_namespace(plan, launch.mapping, launch.root_namespace)
 
 
@@ -337,9 +371,7 @@ def _has_own_dev(oci: dict[str, Any]) -> bool:
 def _namespaces(plan: Plan, oci: dict[str, Any], joins: dict[str, tuple[int, int]]) -> None:
     linux = oci["linux"]
     if linux.get("uidMappings"):
-        uids, gids = (
-            tuple((m["containerID"], m["hostID"], m["size"]) for m in linux[key]) for key in ("uidMappings", "gidMappings")
-        )
+        uids, gids = (tuple((m["containerID"], m["hostID"], m["size"]) for m in linux[key]) for key in ("uidMappings", "gidMappings"))
         alone = len(gids) == 1 and gids[0][2] == 1
         plan.add("USERNS_NEW", _triples(uids), _triples(gids), int(alone))
     # All that is joined from one process goes into one setns, its user namespace first: the kernel orders them.
@@ -442,7 +474,9 @@ def _process(plan: Plan, process: dict[str, Any], holder: dict[str, Any], cache:
         if key.startswith("io.wherry.mount.") and key.endswith(".chown"):
             plan.add("CHOWN", path)
     capabilities = process["capabilities"]
-    plan.add("CAPS", *(caps.bits(capabilities.get(kind) or ()) for kind in ("bounding", "effective", "permitted", "inheritable", "ambient")))
+    plan.add(
+        "CAPS", *(caps.bits(capabilities.get(kind) or ()) for kind in ("bounding", "effective", "permitted", "inheritable", "ambient"))
+    )
     if mapping.mode == "single":
         # One id is all there is: changes of owner and of id succeed without doing anything, so that package managers work.
         plan.add("SECCOMP", seccomp.single_id_filter(cache), 0)

@@ -53,7 +53,7 @@ def _exec_error(plan: Plan, number: int, detail: str) -> LaunchError:
 
 
 def _cwd_error(plan: Plan, index: int, number: int, detail: str) -> LaunchError:
-    folder = plan.steps[index][1][0]
+    folder = str(plan.steps[index][1][0])
     reason = os.strerror(number).lower() if number else detail
     code = 127 if number in (errno.ENOENT, errno.ENOTDIR) else 126 if number in (errno.EACCES, errno.EPERM) else 125
     return LaunchError(

@@ -96,7 +96,8 @@ def _outcome(plan: Plan, status: socket) -> Started:
             raise LaunchError("the launcher was killed before the container's process ran")
         kind = wire.kind_of(message)
         if kind == wire.STARTED:
-            return Started(*(wire.i64(message, i) for i in range(4)), tuple(warnings))
+            pid, pid_start, monitor_pid, monitor_start = (wire.i64(message, i) for i in range(4))
+            return Started(pid, pid_start, monitor_pid, monitor_start, tuple(warnings))
         if kind == wire.WARNING:
             length = int.from_bytes(message[wire.HEADER : wire.HEADER + 4], "little")
             warnings.append(os.fsdecode(message[wire.HEADER + 4 : wire.HEADER + 4 + length]))

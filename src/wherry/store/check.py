@@ -11,7 +11,8 @@ import time
 from wherry.kernel import cgroup, process
 from wherry.model.record import Record
 from wherry.store import actual, containers, removal
-from wherry.store.sweep import owner_alive, sweep
+from wherry.store.removal import owner_alive
+from wherry.store.sweep import sweep
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

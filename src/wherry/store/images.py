@@ -126,7 +126,9 @@ def insert(db: Database, row: ImageRow, layers: list[int]) -> None:
 def set_tag(db: Database, canonical: str, image_id: str) -> str | None:
     """Let a name mean this image; returns the id of the image it meant before, if another."""
     old = db.row("SELECT image_id FROM tags WHERE name = ?", (canonical,))
-    db.execute("INSERT INTO tags (name, image_id) VALUES (?,?) ON CONFLICT(name) DO UPDATE SET image_id = excluded.image_id", (canonical, image_id))
+    db.execute(
+        "INSERT INTO tags (name, image_id) VALUES (?,?) ON CONFLICT(name) DO UPDATE SET image_id = excluded.image_id", (canonical, image_id)
+    )
     return str(old[0]) if old and old[0] != image_id else None
 
 

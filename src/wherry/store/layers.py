@@ -90,6 +90,7 @@ class Changes:
             os.rename(target, doomed)
             treeop.remove_trees([doomed])
         os.rename(staged.path, target)
+        _sync_folder(store.path("layers"))
         return number
 
     def drop_unused(self) -> list[tuple[str, int]]:
@@ -119,6 +120,15 @@ class Changes:
         self._markers.clear()
         if paths:
             treeop.remove_trees(paths)
+
+
+def _sync_folder(path: str) -> None:
+    """The commit that follows refers to what was renamed into it, and doesn't take it along to the platter."""
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
 
 
 def unused(store: Store) -> list[int]:

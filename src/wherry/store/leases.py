@@ -35,6 +35,4 @@ def lease(db: Database, container_id: str, taken_elsewhere: tuple[tuple[int, int
             continue
         db.execute("INSERT INTO id_ranges (start, container_id) VALUES (?, ?)", (start, container_id))
         return start
-    raise HostError(
-        f"all {COUNT} ranges of user ids for containers are leased", hint="remove some containers, or use --userns=host"
-    )
+    raise HostError(f"all {COUNT} ranges of user ids for containers are leased", hint="remove some containers, or use --userns=host")

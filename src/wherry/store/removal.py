@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 
+from wherry.kernel import process
 from wherry.store import containers, treeop
 
 TYPE_CHECKING = False
@@ -21,6 +22,35 @@ def remove_locked(store: Store, container_id: str) -> None:
     containers.delete(store.db, container_id)
     drop_run_folder(store, container_id)
     drop_trees(store, [doomed])
+
+
+def make_folder(store: Store, container_id: str) -> None:
+    """Make a container's folder with its writable layer, both empty."""
+    folder = store.path("containers", container_id)
+    os.mkdir(folder, 0o700)
+    os.mkdir(folder + "/over", 0o700)
+    os.mkdir(folder + "/over/upper", 0o755)
+    os.mkdir(folder + "/over/work", 0o700)
+
+
+def owner_alive(name: str) -> bool:
+    """Whether the owner in a staging entry's name, kind-pid-start-random, lives. Entries without an owner have none."""
+    parts = name.split("-")
+    if len(parts) < 4 or not (parts[-3].isdigit() and parts[-2].isdigit()):
+        return False
+    return process.alive(int(parts[-3]), int(parts[-2]))
+
+
+def targets_of_markers(store: Store, kind: str) -> set[str]:
+    """What the markers of living commands in staging/ name: containers or layers that are being made or taken away."""
+    found = set()
+    for name in os.listdir(store.path("staging")):
+        if name.startswith(kind) and owner_alive(name):
+            try:
+                found.add(os.readlink(store.path("staging", name)))
+            except OSError:
+                continue
+    return found
 
 
 def set_aside(store: Store, container_id: str) -> None:

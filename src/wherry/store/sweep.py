@@ -11,7 +11,7 @@ import os
 
 from wherry.errors import Conflict, NotFound
 from wherry.kernel import cgroup, process
-from wherry.store import actual, containers, removal
+from wherry.store import actual, containers, recovery, removal
 from wherry.store.locks import FolderLock
 
 TYPE_CHECKING = False
@@ -24,24 +24,17 @@ _NOT_CONTAINERS = frozenset(("live", "locks", "cache"))
 
 def sweep(store: Store) -> None:
     """Finish what killed commands and killed monitors left: staging, run folders, cgroups, `--rm` containers."""
+    recovery.once_per_boot(store)
     _staging(store)
     live = _live(store)
     _run_folders(store, live)
     _auto_removed(store, live)
 
 
-def owner_alive(name: str) -> bool:
-    """Whether the owner in a staging entry's name, kind-pid-start-random, lives. Entries without an owner have none."""
-    parts = name.split("-")
-    if len(parts) < 4 or not (parts[-3].isdigit() and parts[-2].isdigit()):
-        return False
-    return process.alive(int(parts[-3]), int(parts[-2]))
-
-
 def _staging(store: Store) -> None:
     doomed = []
     for name in os.listdir(store.path("staging")):
-        if owner_alive(name):
+        if removal.owner_alive(name):
             continue
         if name.startswith("create-"):
             removal.drop_half_made(store, name)
@@ -130,7 +123,7 @@ def _run_folders(store: Store, live: set[str]) -> None:
 
 def _auto_removed(store: Store, live: set[str]) -> None:
     rows = store.db.rows("SELECT id FROM containers WHERE auto_remove AND wanted != 'created'")
-    being_made = _being_made(store) if any(container_id not in live for (container_id,) in rows) else set()
+    being_made = removal.targets_of_markers(store, "create-") if any(container_id not in live for (container_id,) in rows) else set()
     for (container_id,) in rows:
         if container_id in live or container_id in being_made:
             continue
@@ -143,18 +136,6 @@ def _auto_removed(store: Store, live: set[str]) -> None:
             continue
         except NotFound:
             containers.delete(store.db, container_id)
-
-
-def _being_made(store: Store) -> set[str]:
-    """Containers that a living command has created and is about to start."""
-    found = set()
-    for name in os.listdir(store.path("staging")):
-        if name.startswith("create-") and owner_alive(name):
-            try:
-                found.add(os.readlink(store.path("staging", name)))
-            except OSError:
-                continue
-    return found
 
 
 def _unlink(path: str) -> None:

@@ -21,4 +21,6 @@ def run(context: Context, words: list[str]) -> int:
     parsed = parse(OPTIONS, words)
     needs_names(context, parsed.words)
     get = context.engine.containers.inspect
-    return documents.show(context, parsed.words, parsed.format, lambda name: get(name, parsed.size), "Error response from daemon: No such container: {}")
+    return documents.show(
+        context, parsed.words, parsed.format, lambda name: get(name, parsed.size), "Error response from daemon: No such container: {}"
+    )

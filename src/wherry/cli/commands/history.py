@@ -21,7 +21,14 @@ OPTIONS = (
     Option("no-trunc", kind="bool", help="Don't truncate output"),
     Option("quiet", "q", "bool", help="Only show image IDs"),
 )
-_HEADERS = {"ID": "IMAGE", "CreatedSince": "CREATED", "CreatedAt": "CREATED AT", "CreatedBy": "CREATED BY", "Size": "SIZE", "Comment": "COMMENT"}
+_HEADERS = {
+    "ID": "IMAGE",
+    "CreatedSince": "CREATED",
+    "CreatedAt": "CREATED AT",
+    "CreatedBy": "CREATED BY",
+    "Size": "SIZE",
+    "Comment": "COMMENT",
+}
 
 
 def run(context: Context, words: list[str]) -> int:
@@ -45,7 +52,9 @@ def _fields(entry: HistoryEntry, whole: bool, human: bool) -> dict[str, str]:
     created = times.format_ns(entry.created_ns // times.NS * times.NS) if entry.created_ns else "N/A"
     return {
         "ID": entry.id if whole else short_id(entry.id),
-        "CreatedSince": (duration.human(max(0, time.time_ns() - entry.created_ns)) + " ago" if entry.created_ns else "N/A") if human else created,
+        "CreatedSince": (duration.human(max(0, time.time_ns() - entry.created_ns)) + " ago" if entry.created_ns else "N/A")
+        if human
+        else created,
         "CreatedAt": created,
         "CreatedBy": created_by if whole else ellipsis(created_by, 45),
         "Size": sizes.human(entry.size_bytes, precision=3) if human else str(entry.size_bytes),

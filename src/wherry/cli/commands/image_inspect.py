@@ -17,4 +17,6 @@ OPTIONS = (Option("format", "f", help="Format output using a Go template, or 'js
 def run(context: Context, words: list[str]) -> int:
     parsed = parse(OPTIONS, words)
     needs_names(context, parsed.words)
-    return documents.show(context, parsed.words, parsed.format, context.engine.images.inspect, "Error response from daemon: No such image: {}")
+    return documents.show(
+        context, parsed.words, parsed.format, context.engine.images.inspect, "Error response from daemon: No such image: {}"
+    )

@@ -24,6 +24,8 @@ def run(context: Context, words: list[str]) -> int:
         raise UsageError(f"'{context.path}' requires 1 or 2 arguments")
     source: str | int = 0 if parsed.words[0] == "-" else parsed.words[0]
     name = parsed.words[1] if len(parsed.words) == 2 else None
-    image_id = context.engine.images.import_(source, reference=name, changes=parsed.change, message=parsed.message, platform=parsed.platform)
+    image_id = context.engine.images.import_(
+        source, reference=name, changes=parsed.change, message=parsed.message, platform=parsed.platform
+    )
     context.out(image_id + "\n")
     return 0

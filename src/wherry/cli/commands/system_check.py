@@ -19,7 +19,11 @@ def run(context: Context, words: list[str]) -> int:
     parsed = parse(OPTIONS, words)
     found = context.engine.system.check(repair=parsed.repair)
     for finding in found:
-        context.out(f"{finding.object}: {finding.problem}; --repair {finding.remedy}\n" if not parsed.repair else f"{finding.object}: {finding.problem}: {finding.remedy}\n")
+        context.out(
+            f"{finding.object}: {finding.problem}; --repair {finding.remedy}\n"
+            if not parsed.repair
+            else f"{finding.object}: {finding.problem}: {finding.remedy}\n"
+        )
     if not found and not parsed.quiet:
         context.out("the store is sound\n")
     return 1 if found and not parsed.repair else 0

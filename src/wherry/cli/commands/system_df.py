@@ -58,6 +58,13 @@ def _verbose(report: dict[str, Any]) -> str:
     containers = [["CONTAINER ID", "IMAGE", "COMMAND", "SIZE", "STATUS", "NAMES"]]
     for container in report["Containers"]["Items"]:
         containers.append(
-            [container.id[:12], container.image, f'"{container.command[:20]}"', sizes.human(max(0, container.size_rw)), container.status_text, container.names[0]]
+            [
+                container.id[:12],
+                container.image,
+                f'"{container.command[:20]}"',
+                sizes.human(max(0, container.size_rw)),
+                container.status_text,
+                container.names[0],
+            ]
         )
     return f"Images space usage:\n\n{table(images)}\nContainers space usage:\n\n{table(containers)}"
