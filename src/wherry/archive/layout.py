@@ -243,7 +243,9 @@ def _oci_image(archive: Folder | Tar, descriptor: dict[str, Any], platform: Plat
     if depth > 4:
         raise ArchiveError("the archive's indexes are nested too deeply")
     wanted = descriptor.get("platform") or {}
-    if wanted.get("os") and not platform.runs(Platform(str(wanted["os"]), str(wanted.get("architecture", "")), str(wanted.get("variant", "") or ""))):
+    if wanted.get("os") and not platform.runs(
+        Platform(str(wanted["os"]), str(wanted.get("architecture", "")), str(wanted.get("variant", "") or ""))
+    ):
         return None
     data = _blob(archive, descriptor, MANIFEST_LIMIT)
     document = _json(data, f"the blob {descriptor.get('digest')}", dict)

@@ -20,7 +20,7 @@ _MAGIC = ((b"\x1f\x8b", "gzip"), (b"\x28\xb5\x2f\xfd", "zstd"), (b"BZh", "bzip2"
 
 
 def compression_of(head: bytes) -> str:
-    """"gzip", "zstd", "bzip2", "xz", or "" for anything else."""
+    """ "gzip", "zstd", "bzip2", "xz", or "" for anything else."""
     for magic, name in _MAGIC:
         if head.startswith(magic):
             return name

@@ -42,9 +42,7 @@ class Containers:
         self._engine.sweep()
         return run(self._engine, request, detach=detach, attach=attach, sig_proxy=sig_proxy, detach_keys=detach_keys)
 
-    def start(
-        self, name: str, *, attach: bool = False, stdin: bool = False, sig_proxy: bool = True, detach_keys: str = ""
-    ) -> int | None:
+    def start(self, name: str, *, attach: bool = False, stdin: bool = False, sig_proxy: bool = True, detach_keys: str = "") -> int | None:
         """Start a container; with `attach` or `stdin` return its exit code (None when detached)."""
         from wherry.engine.run import start
 

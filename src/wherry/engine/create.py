@@ -107,5 +107,3 @@ def _free_name(store: Store, container_id: str) -> str:
         if not containers.name_taken(store.db, name):
             return name
     return container_id[:12]
-
-

@@ -59,7 +59,9 @@ def _network(store: Store, host: dict[str, Any], engine: Engine) -> None:
 def _user_namespace(host: dict[str, Any]) -> None:
     mode = host.get("UsernsMode") or ""
     if mode not in ("", "host"):
-        raise Unsupported(f"--userns={mode} is not supported yet", hint="leave it out for a user namespace of the container's own, or use --userns=host")
+        raise Unsupported(
+            f"--userns={mode} is not supported yet", hint="leave it out for a user namespace of the container's own, or use --userns=host"
+        )
 
 
 def _restart(host: dict[str, Any]) -> None:
