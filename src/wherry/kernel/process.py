@@ -40,9 +40,9 @@ def kill(pid: int, start: int, number: int = 9) -> bool:
     try:
         if start_time(pid) != start:
             return False
-        import signal
+        import _signal  # the plain module: `signal` would load enum
 
-        signal.pidfd_send_signal(fd, number)
+        _signal.pidfd_send_signal(fd, number)
         return True
     except OSError:
         return False
@@ -52,5 +52,16 @@ def kill(pid: int, start: int, number: int = 9) -> bool:
 
 def boot_id() -> str:
     """The id that the kernel chose for this boot."""
-    with open(_BOOT_ID, encoding="ascii") as file:
-        return file.read().strip()
+    return read_text(_BOOT_ID)
+
+
+def read_text(path: str) -> str:
+    """A short text file without its last newline; "" when there is none. (`open` would import a codec.)"""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return ""
+    try:
+        return os.fsdecode(os.read(fd, 4096)).rstrip("\n")
+    finally:
+        os.close(fd)

@@ -21,17 +21,16 @@ def once_per_boot(store: Store) -> None:
     """Compare folders and rows if this boot hasn't seen it done. Costs two small reads when it has."""
     mark = store.run_path("boot")
     boot = process.boot_id()
-    try:
-        with open(mark, encoding="ascii") as file:
-            if file.read() == boot:
-                return
-    except (FileNotFoundError, UnicodeDecodeError):
-        pass
+    if process.read_text(mark) == boot:
+        return
     with store.db.transaction():
         doomed = _containers(store) + _layers(store)
     removal.drop_trees(store, doomed)
-    with open(mark + ".new", "w", encoding="ascii") as file:
-        file.write(boot)
+    fd = os.open(mark + ".new", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    try:
+        os.write(fd, boot.encode())
+    finally:
+        os.close(fd)
     os.replace(mark + ".new", mark)
 
 
