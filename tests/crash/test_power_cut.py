@@ -36,7 +36,7 @@ class Worker(threading.Thread):
         super().__init__()
         self.w, self.rootfs, self.chance = w, rootfs, chance
         self.facts: list[Fact] = []
-        self.in_flight: tuple[str, ...] = ()
+        self.attempts: list[tuple[float, tuple[str, ...]]] = []  # when a command ended, and the names it was about
         self.stop = False
         self.tracebacks: list[str] = []
         self.number = 0
@@ -73,8 +73,8 @@ class Worker(threading.Thread):
                     self.note("image", old, False)
 
     def do(self, words: list[str], names: tuple[str, ...]) -> bool:
-        self.in_flight = names
         done = self.w(*words)
+        self.attempts.append((time.monotonic(), names))
         if "Traceback" in done.stderr:
             self.tracebacks.append(f"{words}: {done.stderr}")
         if done.returncode == 0:
@@ -134,10 +134,9 @@ def test_power_cut(w: Wherry, disk: Disk, rootfs: Path) -> None:
         ids = set(os.listdir(engine.root / "containers"))
         instant = time.monotonic()
         disk.cut()
-        unsure = set(worker.in_flight)
         worker.stop = True
         worker.join(120)
-        unsure |= set(worker.in_flight)
+        unsure = {name for ended, names in worker.attempts if ended > instant for name in names}
         assert not worker.is_alive(), f"{where}: a command hangs on the dead disk"
         end_processes(str(base))
         disk.unmount()

@@ -51,9 +51,17 @@ class Disk:
             done = subprocess.run(["umount", str(self.mountpoint)], capture_output=True, text=True)
             if done.returncode == 0:
                 self._mounted = False
-                return
+                return self._wait_for_its_end()
             time.sleep(0.05)
         raise AssertionError(f"{self.mountpoint} can't be unmounted: {done.stderr}")
+
+    def _wait_for_its_end(self) -> None:
+        """A mount namespace that is just ending may hold the file system a little longer; mounted again it would be the same one."""
+        for _ in range(200):
+            if not subprocess.run(["losetup", "-j", str(self.image)], capture_output=True, text=True).stdout:
+                return
+            time.sleep(0.05)
+        raise AssertionError(f"{self.image} is still in use")
 
     @staticmethod
     def _run(*words: str) -> None:
