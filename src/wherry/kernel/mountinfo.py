@@ -44,8 +44,13 @@ def mounts(path: str = "/proc/self/mountinfo") -> list[Mount]:
 
 
 def _plain(text: str) -> str:
-    if "\\" not in text:
-        return text
-    for octal, character in (("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")):
-        text = text.replace(octal, character)
-    return text
+    """Undo the kernel's escapes: a backslash and three octal digits for blanks, newlines, backslashes and number signs."""
+    parts = text.split("\\")
+    return parts[0] + "".join(_unescaped(part) for part in parts[1:])
+
+
+def _unescaped(part: str) -> str:
+    digits = part[:3]
+    if len(digits) == 3 and all(d in "01234567" for d in digits):
+        return chr(int(digits, 8)) + part[3:]
+    return "\\" + part

@@ -19,13 +19,14 @@ _PLACES = ("/usr/bin", "/usr/local/bin", "/bin", "/usr/sbin", "/sbin")
 class RootMapping(Record):
     """R of this process's user. `mode`: "host" (root, or inside R already), "newuidmap" (subordinate ids), "single" (one id).
 
-    Triples are (inside, outside, count). `helpers` are the paths of newuidmap and newgidmap.
+    Triples are (inside, outside, count). `helpers` are the paths of newuidmap and newgidmap. `lack` says why there is one id only.
     """
 
     mode: str
     uids: tuple[tuple[int, int, int], ...] = ()
     gids: tuple[tuple[int, int, int], ...] = ()
     helpers: tuple[str, ...] = ()
+    lack: str = ""
 
 
 _cached: RootMapping | None = None
@@ -41,15 +42,45 @@ def current() -> RootMapping:
 
 def _look_up() -> RootMapping:
     uid, gid = os.geteuid(), os.getegid()
-    if uid == 0:
+    if uid == 0 and (os.environ.get(MARK) == "1" or _has_all_ids()):
         return RootMapping("host")
+    # Root of somebody else's user namespace has not the host's ids to lease: it counts as a user.
     name = user_name(uid)
     uids = subids.of_user("/etc/subuid", uid, name)
     gids = subids.of_user("/etc/subgid", uid, name)
     helpers = tuple(_helper(program) for program in ("newuidmap", "newgidmap"))
-    if os.environ.get("WHERRY_SINGLE_ID") != "1" and uids and gids and all(helpers):
+    if os.environ.get("WHERRY_SINGLE_ID") == "1":
+        lack = "WHERRY_SINGLE_ID=1"
+    elif not all(helpers):
+        lack = "newuidmap and newgidmap are not installed (Debian and Ubuntu: package uidmap; Fedora: shadow-utils)"
+    elif not uids or not gids:
+        who = name or str(uid)
+        lack = f"{who} has no ranges in /etc/subuid and /etc/subgid; as root: usermod --add-subuids 100000-165535 --add-subgids 100000-165535 {who}"
+    elif uid != 0 and not all(_may_map(path) for path in helpers):
+        lack = f"{helpers[0]} and {helpers[1]} are neither set-user-id root nor have file capabilities; as root: chmod u+s {helpers[0]} {helpers[1]}"
+    else:
         return RootMapping("newuidmap", _with_own(uid, uids), _with_own(gid, gids), helpers)
-    return RootMapping("single", ((0, uid, 1),), ((0, gid, 1),))
+    return RootMapping("single", ((0, uid, 1),), ((0, gid, 1),), lack=lack)
+
+
+def _has_all_ids() -> bool:
+    """Whether this process sees the ids of the machine itself (user_namespaces(7): the first namespace maps all of them)."""
+    try:
+        with open("/proc/self/uid_map", encoding="ascii") as file:
+            return file.read().split() == ["0", "0", "4294967295"]
+    except OSError:
+        return True
+
+
+def _may_map(path: str) -> bool:
+    """Whether a helper has the rights to write a map for us."""
+    status = os.stat(path)
+    if status.st_uid == 0 and status.st_mode & 0o4000:
+        return True
+    try:
+        return bool(os.getxattr(path, "security.capability"))
+    except OSError:
+        return False
 
 
 def user_name(uid: int) -> str:
