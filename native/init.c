@@ -1,11 +1,9 @@
 /* --init: a first process that reaps, passes signals on and ends as its payload ended. */
 #include "wherry.h"
 #include <errno.h>
-#include <fcntl.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/prctl.h>
-#include <sys/sendfile.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -41,24 +39,9 @@ int cmd_init(int argc, char **argv)
 
 static int reaper_image = -1;
 
-/* A sealed copy of this program in memory for the reaper, made while the host's file is in sight. It must execute something: until
- * its first exec a process of ours is undumpable and belongs to the host's user namespace, so that no `exec` could join it. And it
- * must not be the host's file, which an ordinary user's container would hold by /proc/1/exe as its owner (CVE-2019-5736). */
-void reaper_prepare(void)
-{
-    int self = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
-    int fd = (int)syscall(SYS_memfd_create, "wherry-init", 1 | 2 | 0x10 /* CLOEXEC, ALLOW_SEALING, EXEC */);
-    if (fd < 0 && errno == EINVAL) /* before 6.3 */
-        fd = (int)syscall(SYS_memfd_create, "wherry-init", 1 | 2);
-    ssize_t n = 1;
-    while (self >= 0 && fd >= 0 && n > 0)
-        n = sendfile(fd, self, NULL, 1 << 20);
-    if (self >= 0)
-        close(self);
-    if (fd >= 0 && (self < 0 || n < 0 || fcntl(fd, 1033 /* F_ADD_SEALS */, 15 /* SEAL, SHRINK, GROW, WRITE */)))
-        close(fd), fd = -1;
-    reaper_image = fd;
-}
+/* This program's image for the reaper, which is sealed by now. The reaper must execute something: until its first exec a process of
+ * ours is undumpable and belongs to the host's user namespace, so that no `exec` could join it. */
+void reaper_prepare(void) { reaper_image = seal_image(); }
 
 /* Fork the payload, which returns; the first process becomes the reaper, with the payload's own rights and filter. */
 void split_reaper(const struct report *r)
@@ -70,6 +53,8 @@ void split_reaper(const struct report *r)
     if (pid < 0)
         fail(r, errno, "fork");
     if (pid == 0) {
+        /* In the host's pid namespace the reaper's end would not be the payload's. */
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
         sigprocmask(SIG_SETMASK, &old, NULL);
         if (isatty(0)) {
             setpgid(0, 0);

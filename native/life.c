@@ -11,7 +11,7 @@
 int start(const struct plan *plan, int status)
 {
     struct op stdio;
-    if (launch(plan, status, m.tty, m.open_stdin, m.exec, &m.proc))
+    if (launch(plan, m.plan_fd, status, m.tty, m.open_stdin, m.exec, &m.proc))
         return -1;
     for (int i = 0; i < 3; i++)
         unblock(m.proc.stdio[i]);

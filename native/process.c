@@ -266,7 +266,7 @@ _Noreturn void become(const struct plan *plan, int slave, int proc, struct repor
     }
     /* A change of ids cleared it; had M died in between, nobody would read this. */
     prctl(PR_SET_PDEATHSIG, SIGKILL);
-    if (send_record(r->fd, 13, 0, NULL, 0, 0))
+    if (send_record(r->fd, SYNC_ALIVE, 0, NULL, 0, 0))
         _exit(125);
     if (chdir(folder))
         fail(&cwd_at, errno, folder);
@@ -283,6 +283,7 @@ _Noreturn void become(const struct plan *plan, int slave, int proc, struct repor
     sys_close_range(3, ~0u, 4 /* CLOSE_RANGE_CLOEXEC */);
     if (plan_find(plan, OP_INIT, &op))
         split_reaper(r);
+    send_record(r->fd, SYNC_GOING, 0, NULL, 0, 0);
     execve(program, argv, env);
     fail(&argv_at, errno, argv[0]);
 }

@@ -84,7 +84,7 @@ static void open_source(const struct plan *plan, const struct op *op, struct slo
         if (sys_mount_setattr(fd, "", EMPTY_PATH | deep, &a)) {
             if (flags & S_IDMAP)
                 fail(r, errno, path);
-            send_record(r->fd, 11, 0, path, strlen(path), 0); /* the monitor notes it: inspect says so */
+            send_record(r->fd, SYNC_PLAIN, 0, path, strlen(path), 0); /* the monitor notes it: inspect says so */
         }
     }
     slots->fd[op->f[0].i] = fd;

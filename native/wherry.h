@@ -111,9 +111,23 @@ struct launched {
     char plain[2048]; /* lines for the state file: sources that could not be id-mapped */
     size_t plain_size;
 };
-int launch(const struct plan *plan, int status, int tty, int open_stdin, int is_exec, struct launched *out);
+int launch(const struct plan *plan, int plan_fd, int status, int tty, int open_stdin, int is_exec, struct launched *out);
 
-int pty_open(int devpts_ptmx, int *slave);
+/* first.c */
+struct stage {
+    int plan_fd, sock, userns;
+    int stdio[3];
+    int tty, is_exec;
+};
+/* what the children tell the monitor beside FAILED and WARNING: this is pid 1; a source could not be id-mapped; exec comes next */
+enum { SYNC_INIT = 10, SYNC_PLAIN = 11, SYNC_GOING = 12, SYNC_ALIVE = 13 };
+_Noreturn void stage_first(const struct plan *plan, const struct stage *s);
+int pty_open(int ptmx, int *slave);
+
+/* seal.c */
+void seal_root(char **argv);
+int seal_done(void);
+int seal_image(void);
 
 /* groups.c */
 int make_groups(const struct plan *plan, int status, int is_exec); /* fd of the v2 group, -1 none, -2 after a reported failure */
@@ -151,6 +165,7 @@ _Noreturn void become(const struct plan *plan, int slave, int proc, struct repor
 
 int cmd_run(int argc, char **argv);
 int cmd_exec(int argc, char **argv);
+int cmd_launch(int argc, char **argv);
 int cmd_init(int argc, char **argv);
 int cmd_enter(int argc, char **argv);
 int cmd_unpack(int argc, char **argv);
