@@ -141,6 +141,12 @@ def test_root_of_another_user_namespace_is_no_root_of_the_host() -> None:
     assert done.stdout == "host\n"
 
 
+def test_ranges_that_a_namespace_does_not_have_do_not_count() -> None:
+    ranges = ((1, 65535), (100000, 65536), (65000, 1000))
+    assert userns._within(ranges, ((0, 65536),)) == ((1, 65535),)
+    assert userns._within(ranges, userns._ALL) == ranges
+
+
 @pytest.mark.parametrize(
     ("file", "text", "word"),
     [

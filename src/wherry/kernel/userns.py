@@ -42,12 +42,15 @@ def current() -> RootMapping:
 
 def _look_up() -> RootMapping:
     uid, gid = os.geteuid(), os.getegid()
-    if uid == 0 and (os.environ.get(MARK) == "1" or _has_all_ids()):
+    if uid == 0 and (os.environ.get(MARK) == "1" or _mapped("uid") == _ALL):
         return RootMapping("host")
     # Root of somebody else's user namespace has not the host's ids to lease: it counts as a user.
     name = user_name(uid)
     uids = subids.of_user("/etc/subuid", uid, name)
     gids = subids.of_user("/etc/subgid", uid, name)
+    if uid == 0:
+        # The files may speak of ids that this namespace doesn't have.
+        uids, gids = _within(uids, _mapped("uid")), _within(gids, _mapped("gid"))
     helpers = tuple(_helper(program) for program in ("newuidmap", "newgidmap"))
     if os.environ.get("WHERRY_SINGLE_ID") == "1":
         lack = "WHERRY_SINGLE_ID=1"
@@ -63,13 +66,21 @@ def _look_up() -> RootMapping:
     return RootMapping("single", ((0, uid, 1),), ((0, gid, 1),), lack=lack)
 
 
-def _has_all_ids() -> bool:
-    """Whether this process sees the ids of the machine itself (user_namespaces(7): the first namespace maps all of them)."""
+# user_namespaces(7): the machine's own namespace maps every id.
+_ALL = ((0, 4294967295),)
+
+
+def _mapped(kind: str) -> tuple[tuple[int, int], ...]:
+    """(start, count) of the ids that exist in our own namespace. `kind`: "uid" or "gid"."""
     try:
-        with open("/proc/self/uid_map", encoding="ascii") as file:
-            return file.read().split() == ["0", "0", "4294967295"]
+        with open(f"/proc/self/{kind}_map", encoding="ascii") as file:
+            return tuple((int(fields[0]), int(fields[2])) for fields in map(str.split, file))
     except OSError:
-        return True
+        return _ALL
+
+
+def _within(ranges: tuple[tuple[int, int], ...], mapped: tuple[tuple[int, int], ...]) -> tuple[tuple[int, int], ...]:
+    return tuple(r for r in ranges if any(start <= r[0] and r[0] + r[1] <= start + count for start, count in mapped))
 
 
 def _may_map(path: str) -> bool:
