@@ -11,6 +11,7 @@ import pytest
 
 from support.place import SHARED
 from wherry.errors import InvalidArgument, Unsupported, WherryError
+from wherry.kernel import lsm
 from wherry.model import devices as device_words
 from wherry.model import mounts as mount_words
 from wherry.model import ulimit
@@ -229,10 +230,22 @@ def test_unknown_security_options_are_refused(option: str) -> None:
         made(SecurityOpt=[option])
 
 
-def test_parts_of_a_label_are_refused() -> None:
+@pytest.mark.parametrize("there", [True, False])
+def test_security_modules_that_the_machine_has_not_got_are_said(there: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lsm, "apparmor_enabled", lambda: there)
+    monkeypatch.setattr(lsm, "selinux_enabled", lambda: there)
+    host = {"SecurityOpt": ["apparmor=mine", "label=a:b:c:s0"]}
+    process = made(**host)["process"]
+    assert (process.get("apparmorProfile"), process.get("selinuxLabel")) == (("mine", "a:b:c:s0") if there else (None, None))
+    assert len(spec.not_in_force(host)) == (0 if there else 2)
+    bare = {"SecurityOpt": ["apparmor=unconfined", "label=disable", "label:disable"]}
+    assert not {"apparmorProfile", "selinuxLabel"} & set(made(**bare)["process"]) and spec.not_in_force(bare) == []
+
+
+def test_parts_of_a_label_are_refused_where_labels_mean_something(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lsm, "selinux_enabled", lambda: True)
     with pytest.raises(Unsupported):
         made(SecurityOpt=["label=type:foo_t"])
-    assert "selinuxLabel" not in made(SecurityOpt=["label=disable"])["process"]
 
 
 # -- namespaces -----------------------------------------------------------------------------------------------------------

@@ -81,7 +81,7 @@ def _launch(engine: Engine, row: ContainerRow, attach: socket | None, size: tupl
         for line in plan.lines():
             engine.debug(line)
     started = launcher.start_container(plan, store.run_path(row.id), attach)
-    for text in started.warnings:
+    for text in (*spec.not_in_force(record["HostConfig"]), *started.warnings):
         engine.warn(text)
     return started
 

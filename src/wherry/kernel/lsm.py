@@ -7,8 +7,9 @@ def apparmor_enabled() -> bool:
     return _first("/sys/module/apparmor/parameters/enabled") == "Y"
 
 
-def selinux_enforcing() -> bool:
-    return _first("/sys/fs/selinux/enforce") == "1"
+def selinux_enabled() -> bool:
+    """Whether labels mean anything, enforced or not."""
+    return _first("/sys/fs/selinux/enforce") != ""
 
 
 def _first(path: str) -> str:

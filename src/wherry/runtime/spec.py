@@ -16,6 +16,7 @@ from __future__ import annotations
 import os
 
 from wherry.errors import InvalidArgument, Unsupported
+from wherry.kernel import lsm
 from wherry.model import caps, sizes
 from wherry.model.mounts import MountSpec
 from wherry.model.record import Record
@@ -116,9 +117,9 @@ def make_process(config: dict[str, Any], host: dict[str, Any], context: SpecCont
     }
     if host.get("OomScoreAdj"):
         process["oomScoreAdj"] = int(host["OomScoreAdj"])
-    if security.apparmor and security.apparmor != "unconfined":
+    if security.apparmor and lsm.apparmor_enabled():
         process["apparmorProfile"] = security.apparmor
-    if security.label:
+    if security.label and lsm.selinux_enabled():
         process["selinuxLabel"] = security.label
     notes = {
         "io.wherry.user": user,
@@ -161,7 +162,7 @@ def _security(host: dict[str, Any]) -> _Security:
         elif name == "systempaths" and value == "unconfined":
             found = found.replace(bare=True)
         elif name == "apparmor":
-            found = found.replace(apparmor=value)
+            found = found.replace(apparmor="" if value == "unconfined" else value)
         elif name == "label":
             found = found.replace(label=_label(value))
         else:
@@ -178,11 +179,24 @@ def _label(value: str) -> str:
     """label=disable needs nothing here: without a label given, none is set."""
     if value == "disable":
         return ""
-    if value.partition(":")[0] in ("user", "role", "type", "level", "filetype"):
+    if value.partition(":")[0] in ("user", "role", "type", "level", "filetype") and lsm.selinux_enabled():
         raise Unsupported(
             f"--security-opt label={value}: parts of a label are not supported", hint="give label=disable or a whole SELinux label"
         )
     return value
+
+
+def not_in_force(host: dict[str, Any]) -> list[str]:
+    """What was asked for and this machine hasn't got, a sentence each. docker leaves it out without a word; we say so."""
+    if not host.get("SecurityOpt"):
+        return []
+    security = _security(host)
+    found = []
+    if security.apparmor and not lsm.apparmor_enabled():
+        found.append(f"this machine has no AppArmor: --security-opt apparmor={security.apparmor} has no effect")
+    if security.label and not lsm.selinux_enabled():
+        found.append(f"this machine has no SELinux: --security-opt label={security.label} has no effect")
+    return found
 
 
 def _covered(asked: list[str] | None, usual: Callable[[], tuple[str, ...]], security: _Security, *, bare: bool) -> list[str]:
