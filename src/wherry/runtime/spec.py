@@ -16,11 +16,10 @@ from __future__ import annotations
 import os
 
 from wherry.errors import InvalidArgument, Unsupported
-from wherry.kernel import lsm
 from wherry.model import caps, sizes
 from wherry.model.mounts import MountSpec
 from wherry.model.record import Record
-from wherry.runtime import defaults, devices, sysctls
+from wherry.runtime import defaults, sysctls
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -77,7 +76,7 @@ def make_spec(config: dict[str, Any], host: dict[str, Any], mounts: tuple[MountS
         "maskedPaths": _covered(host.get("MaskedPaths"), defaults.masked_paths, security, bare=bare) + list(security.mask),
         "readonlyPaths": _covered(host.get("ReadonlyPaths"), lambda: defaults.READONLY_PATHS, security, bare=bare),
         "sysctl": sysctls.allowed(host, kinds, context.gid_map, own_ids="user" not in context.joins),
-        "devices": devices.devices(host, notes, privileged=privileged),
+        "devices": _devices(host, notes, privileged=privileged),
         "rootfsPropagation": _root_propagation(mounts),
     }
     if context.uid_map and context.gid_map:
@@ -117,16 +116,28 @@ def make_process(config: dict[str, Any], host: dict[str, Any], context: SpecCont
     }
     if host.get("OomScoreAdj"):
         process["oomScoreAdj"] = int(host["OomScoreAdj"])
-    if security.apparmor and lsm.apparmor_enabled():
-        process["apparmorProfile"] = security.apparmor
-    if security.label and lsm.selinux_enabled():
-        process["selinuxLabel"] = security.label
+    if security.apparmor or security.label:
+        from wherry.kernel import lsm
+
+        if security.apparmor and lsm.apparmor_enabled():
+            process["apparmorProfile"] = security.apparmor
+        if security.label and lsm.selinux_enabled():
+            process["selinuxLabel"] = security.label
     notes = {
         "io.wherry.user": user,
         "io.wherry.groups": ",".join(host.get("GroupAdd") or ()),
         "io.wherry.seccomp": security.seccomp or ("unconfined" if privileged else ""),
     }
     return {"process": process, "annotations": notes}
+
+
+def _devices(host: dict[str, Any], notes: dict[str, str], *, privileged: bool) -> list[dict[str, Any]]:
+    if not privileged and not host.get("Devices"):
+        return []
+    # Few containers have any: the others' start is spared the import.
+    from wherry.runtime import devices
+
+    return devices.devices(host, notes, privileged=privileged)
 
 
 def _limit(value: int) -> int:
@@ -177,6 +188,8 @@ def _split(option: str) -> tuple[str, str, str]:
 
 def _label(value: str) -> str:
     """label=disable needs nothing here: without a label given, none is set."""
+    from wherry.kernel import lsm
+
     if value == "disable":
         return ""
     if value.partition(":")[0] in ("user", "role", "type", "level", "filetype") and lsm.selinux_enabled():
@@ -190,6 +203,8 @@ def not_in_force(host: dict[str, Any]) -> list[str]:
     """What was asked for and this machine hasn't got, a sentence each. docker leaves it out without a word; we say so."""
     if not host.get("SecurityOpt"):
         return []
+    from wherry.kernel import lsm
+
     security = _security(host)
     found = []
     if security.apparmor and not lsm.apparmor_enabled():
