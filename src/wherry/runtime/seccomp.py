@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 # Raised with every change of the built-in profile or of the compiler, so that no older file is used.
-_GENERATION = 2
+_GENERATION = 3
 
 
 def filter_for(capabilities: Iterable[str], profile: str, cache: str) -> bytes:
