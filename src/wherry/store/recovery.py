@@ -31,7 +31,10 @@ def once_per_boot(store: Store) -> None:
         os.write(fd, boot.encode())
     finally:
         os.close(fd)
-    os.replace(mark + ".new", mark)
+    try:
+        os.replace(mark + ".new", mark)
+    except FileNotFoundError:
+        return  # another command has just done the same
 
 
 def _containers(store: Store) -> list[str]:
