@@ -7,9 +7,7 @@ from pathlib import Path
 import pytest
 
 from support.chaos import Chaos
-from support.place import rounds
 
-TEN = rounds(10)
 SLEEPER = ("sleep", "1000")
 ALL_OF_A_COMMAND = ["command", "helper", "group"]
 
@@ -37,7 +35,7 @@ def is_usable(chaos: Chaos, name: str) -> None:
 def test_run_attached(chaos: Chaos, victim: str) -> None:
     words = ("run", "--rm", "--name", "box", "busybox", "sh", "-c", "echo begin; sleep 0.1; echo end; exit 4")
     chaos.w("run", "--rm", "busybox", "true")
-    for _ in range(TEN):
+    for _ in chaos.rounds(10):
         outcome = chaos.strike(victim, words, 0.25)
         if not outcome.struck:
             assert (outcome.code, outcome.out) == (4, "begin\nend\n"), f"{chaos}: {outcome}"
@@ -53,7 +51,7 @@ def test_run_detached(chaos: Chaos, victim: str) -> None:
     words = ("run", "-d", "--name", "box", "busybox", *SLEEPER)
     span_s = chaos.duration(*words)
     remove(chaos, "box")
-    for _ in range(TEN):
+    for _ in chaos.rounds(10):
         outcome = chaos.strike(victim, words, span_s)
         if outcome.acknowledged:
             state = chaos.w.ok("inspect", "-f", "{{.Id}} {{.State.Status}}", "box").split()
@@ -71,7 +69,7 @@ def test_create(chaos: Chaos, victim: str) -> None:
     words = ("create", "--name", "box", "busybox", *SLEEPER)
     span_s = chaos.duration(*words)
     remove(chaos, "box")
-    for _ in range(TEN):
+    for _ in chaos.rounds(10):
         outcome = chaos.strike(victim, words, span_s)
         there = exists(chaos, "box")
         assert there or not outcome.acknowledged, f"{chaos}: {outcome}"
@@ -85,7 +83,7 @@ def test_create(chaos: Chaos, victim: str) -> None:
 def test_start(chaos: Chaos, victim: str) -> None:
     chaos.w.ok("create", "--name", "box", "busybox", *SLEEPER)
     span_s = chaos.duration("start", "box")
-    for _ in range(TEN):
+    for _ in chaos.rounds(10):
         chaos.w.ok("stop", "-t", "0", "box")
         outcome = chaos.strike(victim, ("start", "box"), span_s)
         assert exists(chaos, "box"), f"{chaos}: {outcome}"
@@ -99,7 +97,7 @@ def test_exec(chaos: Chaos, victim: str) -> None:
     ident = w.ok("run", "-d", "--name", "box", "busybox", *SLEEPER)
     words = ("exec", "box", "sh", "-c", "echo begin; sleep 0.05; echo end; exit 4")
     w(*words)
-    for _ in range(TEN):
+    for _ in chaos.rounds(10):
         outcome = chaos.strike(victim, words, 0.2, target=ident)
         if victim in ("monitor", "init"):
             assert w.state("box") == "exited", f"{chaos}: {outcome}"
@@ -119,7 +117,7 @@ def test_stop(chaos: Chaos, victim: str) -> None:
     script = "trap 'sleep 0.05; exit 0' TERM; while :; do sleep 0.01; done"
     ident = w.ok("run", "-d", "--name", "box", "busybox", "sh", "-c", script)
     span_s = chaos.duration("stop", "-t", "5", "box")
-    for _ in range(TEN):
+    for _ in chaos.rounds(10):
         w.ok("start", "box")
         outcome = chaos.strike(victim, ("stop", "-t", "5", "box"), span_s, target=ident)
         if outcome.acknowledged:
@@ -136,7 +134,7 @@ def test_remove(chaos: Chaos, victim: str) -> None:
     words = ("run", "-d", "--name", "box", "busybox", "sh", "-c", script)
     w.ok(*words)
     span_s = chaos.duration("rm", "-f", "box")
-    for _ in range(TEN):
+    for _ in chaos.rounds(10):
         ident = w.ok(*words)
         w.until(lambda: w("exec", "box", "test", "-e", "/d/200").returncode == 0)
         outcome = chaos.strike(victim, ("rm", "-f", "box"), span_s, target=ident)
@@ -154,7 +152,7 @@ def test_restart_policy(chaos: Chaos, victim: str) -> None:
     words = ("run", "-d", "--restart", "always", "--name", "box", "busybox", "sh", "-c", "sleep 0.02")
     span_s = chaos.duration(*words)
     remove(chaos, "box")
-    for _ in range(TEN):
+    for _ in chaos.rounds(10):
         chaos.strike(victim, words, span_s * 2)
         chaos.settle()
         remove(chaos, "box")
@@ -166,7 +164,7 @@ def test_import(chaos: Chaos, victim: str, rootfs: Path) -> None:
     w = chaos.w
     span_s = chaos.duration("import", rootfs, "new")
     w.ok("rmi", "new")
-    for _ in range(TEN):
+    for _ in chaos.rounds(10):
         outcome = chaos.strike(victim, ("import", rootfs, "new"), span_s)
         there = w("image", "exists", "new").returncode == 0
         assert there or not outcome.acknowledged, f"{chaos}: {outcome}"
@@ -183,7 +181,7 @@ def test_load(chaos: Chaos, victim: str, archive: Path) -> None:
     name = "made-for-the-crash:1"
     span_s = chaos.duration("load", "-i", archive)
     w.ok("rmi", name)
-    for _ in range(TEN):
+    for _ in chaos.rounds(10):
         outcome = chaos.strike(victim, ("load",), span_s, input=archive)
         there = w("image", "exists", name).returncode == 0
         assert there or not outcome.acknowledged, f"{chaos}: {outcome}"
@@ -200,7 +198,7 @@ def test_remove_image(chaos: Chaos, victim: str, archive: Path) -> None:
     name = "made-for-the-crash:1"
     w.ok("load", "-i", archive)
     span_s = chaos.duration("rmi", name)
-    for _ in range(TEN):
+    for _ in chaos.rounds(10):
         w.ok("load", "-i", archive)
         outcome = chaos.strike(victim, ("rmi", name), span_s)
         there = w("image", "exists", name).returncode == 0
@@ -216,7 +214,7 @@ def test_commit_of_a_transaction(chaos: Chaos) -> None:
     w.ok("create", "--name", "n0", "busybox", "true")
     number = 0
     span_s = chaos.duration("tag", "busybox", "t0")
-    for turn in range(TEN):
+    for turn in chaos.rounds(10):
         outcome = chaos.strike("command", ("rename", f"n{number}", f"n{number + 1}"), span_s)
         names = [f"n{number}", f"n{number + 1}"]
         there = [name for name in names if exists(chaos, name)]
@@ -235,7 +233,7 @@ def test_commit_of_a_transaction(chaos: Chaos) -> None:
 def test_idle_container(chaos: Chaos, victim: str) -> None:
     """No command is running at all when it happens; the next one finds out."""
     w = chaos.w
-    for _ in range(3):
+    for _ in chaos.rounds(3):
         ident = w.ok("run", "-d", "--name", "box", "busybox", "sh", "-c", "sleep 1000 & sleep 1000 & wait")
         outcome = chaos.strike(victim, ("version",), 0.1, target=ident)
         assert outcome.struck, str(chaos)

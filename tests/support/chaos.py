@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 
 from . import leaks
 from .engine import Wherry
+from .place import SOAK
 
 SLOW_S = 60.0
 
@@ -111,6 +112,10 @@ class Chaos:
     def __repr__(self) -> str:
         return f"{self.w.label}, WHERRY_SEED={self.seed}, round {self.round}"
 
+    def rounds(self, few: int) -> range:
+        """`few` rounds as root in CI and less as the others (the code is the same), WHERRY_SOAK of them in a soak."""
+        return range(SOAK or few // {"root": 1, "user": 2}.get(self.w.label, 3))
+
     def duration(self, *words: str | Path, input: bytes | None = None) -> float:
         """How long the command takes when nobody disturbs it, in seconds. It must succeed."""
         start = time.monotonic()
@@ -193,8 +198,9 @@ class Chaos:
     def leftovers(self) -> dict[str, list[str]]:
         """What belongs to no container that is in the database, and what runs for none that runs."""
         w = self.w
-        known = set(w.ids())
-        running = set(w.ok("ps", "-q", "--no-trunc").split())
+        lines = [line.split() for line in w.ok("ps", "-a", "--no-trunc", "--format", "{{.ID}} {{.State}}").splitlines()]
+        known = {ident for ident, _ in lines}
+        running = {ident for ident, state in lines if state in ("running", "restarting", "paused")}
         there = monitors(w)
         spaces = {_namespace(init_of(w, ident)) for ident in running} - {""}
         allowed = {there[i] for i in running if i in there}
