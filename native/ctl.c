@@ -12,8 +12,10 @@ void drop_client(struct client *c)
     close(c->fd);
     memset(c, 0, sizeof *c);
     c->fd = -1;
-    if (had_stdin && m.stdin_once)
+    if (had_stdin && (m.stdin_once || m.exec)) {
         m.in_eof = 1;
+        write_input();
+    }
 }
 
 int say(struct client *c, int type, uint32_t tag, const void *p, size_t n)
@@ -151,7 +153,6 @@ void read_client(struct client *c)
         return;
     if (n < HEADER) {
         drop_client(c);
-        write_input();
         return;
     }
     request(c, record, (size_t)n);

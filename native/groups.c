@@ -66,7 +66,7 @@ void join_v1_groups(const struct plan *plan, const struct report *report)
 }
 
 /* The memory group's own count of kills. */
-int oom_kills(const struct plan *plan)
+int64_t oom_kills(const struct plan *plan)
 {
     struct cursor c;
     struct op op;
@@ -88,8 +88,11 @@ int oom_kills(const struct plan *plan)
             continue;
         text[got] = 0;
         char *p = strstr(text, "oom_kill ");
-        if (p && p[9] >= '1' && p[9] <= '9')
-            return 1;
+        int64_t count = 0;
+        for (p = p ? p + 9 : text + got; *p >= '0' && *p <= '9'; p++)
+            count = count * 10 + (*p - '0');
+        if (count)
+            return count;
     }
     return 0;
 }

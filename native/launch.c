@@ -16,6 +16,9 @@ static void note_plain(const uint8_t *path, size_t n, struct launched *out)
         memcpy(to, "idmap=plain:", 12);
         if (out->plain_size + n + 13 < sizeof out->plain) {
             memcpy(to + 12, path, n);
+            for (size_t i = 0; i < n; i++)
+                if (to[12 + i] == '\n')
+                    to[12 + i] = ' ';
             to[12 + n] = '\n';
             out->plain_size += 13 + n;
         }

@@ -20,6 +20,7 @@ int start(const struct plan *plan, int status)
     m.running = 1;
     m.in_n = m.in_at = 0, m.in_eof = 0;
     m.started_ms = now_ms();
+    m.kill_at_ms = m.timeout_ms > 0 ? m.started_ms + m.timeout_ms : 0;
     m.signal = m.oom = 0;
     m.error[0] = 0;
     now_text(m.started, sizeof m.started);
@@ -115,6 +116,14 @@ static void plan_restart(void)
     tell_next_exit();
 }
 
+/* The group lives on through restarts, and so does its count. */
+static void count_kills(const struct plan *plan)
+{
+    int64_t kills = oom_kills(plan);
+    m.oom = kills > m.oom_seen;
+    m.oom_seen = kills;
+}
+
 static void load_plan(struct plan *plan)
 {
     char why[256];
@@ -141,7 +150,7 @@ void settle(void)
         close_stream(i);
     load_plan(&plan);
     if (!m.exec)
-        m.oom = oom_kills(&plan);
+        count_kills(&plan);
     if (wants_restart())
         plan_restart();
     else

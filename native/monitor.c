@@ -41,6 +41,9 @@ static int due_ms(void)
     return next <= now ? 0 : next - now > 60000 ? 60000 : (int)(next - now);
 }
 
+/* Input that the container hasn't taken holds its senders back, as a full pipe would. */
+static int must_wait(const struct client *c) { return (c->streams & IN) && m.in_at < m.in_n; }
+
 static void loop(void)
 {
     struct pollfd p[CLIENTS + 6];
@@ -55,10 +58,8 @@ static void loop(void)
             struct client *c = &m.clients[i];
             if (c->fd < 0)
                 continue;
-            /* Input that the container hasn't taken holds its senders back, as a full pipe would. */
-            int waits_for_input = (c->streams & IN) && m.in_at < m.in_n;
-            p[n].fd = c->fd;
-            p[n].events = (short)((waits_for_input ? 0 : POLLIN) | (c->behind ? POLLOUT : 0));
+            p[n].fd = must_wait(c) && !c->behind ? -c->fd : c->fd; /* not even its end is news now */
+            p[n].events = (short)((must_wait(c) ? 0 : POLLIN) | (c->behind ? POLLOUT : 0));
             of[n++] = c;
         }
         int out_at = n;
@@ -70,8 +71,9 @@ static void loop(void)
         if (!m.running && !m.restart_at_ms) {
             /* The process is gone: take what its pipes still hold, then go on. A client that has stopped reading is not waited for on a stop. */
             int busy = held && !m.stopping;
+            /* No more than can have been in a pipe: one that shares the host's pids may leave somebody who writes for ever. */
             for (int i = 1; i < 3 && !busy; i++)
-                while (m.proc.stdio[i] >= 0 && read_output(i))
+                for (int chunks = 0; chunks < 64 && m.proc.stdio[i] >= 0 && read_output(i); chunks++)
                     if (behind() && !m.stopping) {
                         busy = 1;
                         break;
@@ -96,7 +98,8 @@ static void loop(void)
                 continue;
             if (p[i].revents & POLLOUT)
                 pass_on(1);
-            if (of[i]->fd == p[i].fd && (p[i].revents & (POLLIN | POLLHUP | POLLERR)))
+            /* One that was heard just before may have brought input that still has to go. */
+            if (of[i]->fd == p[i].fd && (p[i].revents & (POLLIN | POLLHUP | POLLERR)) && !must_wait(of[i]))
                 read_client(of[i]);
         }
         for (int i = out_at; i < n; i++) {
@@ -136,6 +139,10 @@ static void reset_inheritance(void)
     uint64_t processors[16]; /* all that the cpuset allows */
     memset(processors, 0xff, sizeof processors);
     syscall(SYS_sched_setaffinity, 0, sizeof processors, processors);
+    static const int plain_policy; /* struct sched_param's priority for SCHED_OTHER */
+    syscall(SYS_sched_setscheduler, 0, 0, &plain_policy);
+    syscall(SYS_ioprio_set, 1, 0, 0); /* none: derived from the niceness */
+    syscall(SYS_personality, 0);
     write_file_at(AT_FDCWD, "/proc/self/oom_score_adj", "0");
 }
 
@@ -154,6 +161,7 @@ static void read_settings(const struct plan *plan)
             copy_text(m.policy, sizeof m.policy, op.f[0].s);
             m.max_retries = op.f[1].i;
             break;
+        case OP_TIMEOUT: m.timeout_ms = op.f[0].i; break;
         case OP_CLEANUP: m.remove = op.f[0].i == 1; break;
         case OP_STDIO:
             m.tty = (int)op.f[0].i, m.open_stdin = (int)op.f[1].i, m.stdin_once = (int)op.f[2].i;
@@ -215,7 +223,7 @@ static _Noreturn void monitor(int plan_fd, int status, int attach, int exec, con
     struct plan plan;
     struct op op;
     char why[256];
-    int keep[] = {plan_fd, status, attach, -1};
+    int keep[12] = {plan_fd, status, attach, -1}, keeps = 4;
     reset_inheritance();
     for (int i = 0; i < CLIENTS; i++)
         m.clients[i].fd = -1;
@@ -226,23 +234,27 @@ static _Noreturn void monitor(int plan_fd, int status, int attach, int exec, con
         _exit(125);
     }
     struct report r = {status, -1};
-    int has_root = plan_find(&plan, OP_USERNS_ROOT, &op);
-    if (has_root && op.f[0].i == 1)
+    if (plan_find(&plan, OP_USERNS_ROOT, &op) && op.f[0].i == 1)
         keep[3] = (int)op.f[1].i;
+    struct cursor c;
+    plan_rewind(&plan, &c);
+    while (plan_next(&c, &op) && keeps < 12)
+        if (op.code == OP_NS_FD)
+            keep[keeps++] = (int)op.f[1].i;
     int null = open("/dev/null", O_RDWR | O_CLOEXEC);
     if (null >= 0) {
         dup2(null, 0), dup2(null, 1), dup2(null, 2);
         if (null > 2)
             close(null);
     }
-    close_from(3, keep, 4);
-    for (int i = 0; i < 4; i++)
+    close_from(3, keep, keeps);
+    for (int i = 0; i < keeps; i++)
         if (keep[i] >= 0)
             fcntl(keep[i], F_SETFD, FD_CLOEXEC);
     if (chdir("/"))
         _exit(125);
     read_settings(&plan);
-    if (has_root) {
+    if (plan_find(&plan, OP_USERNS_ROOT, &op)) {
         r.op = op.index;
         userns_enter_root(&op, &r);
     }

@@ -28,7 +28,7 @@ struct monitor {
     int64_t max_retries, restarts, delay_ms, restart_at_ms, started_ms;
     int by_hand, stopping, remove;
     int64_t kill_at_ms;
-    int64_t timeout_ms;
+    int64_t timeout_ms, oom_seen;
     /* last run */
     int code, signal, oom;
     char started[32], finished[32], error[512];

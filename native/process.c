@@ -176,6 +176,7 @@ _Noreturn void become(const struct plan *plan, int slave, int proc, struct repor
     static struct identity who;
     static char program[4096], home[1100];
     struct op op, user, caps;
+    /* The caller's keys stay out. A user may have 200 keys (kernel.keys.maxkeys): then the monitor's ring, which is as empty, serves. */
     if (plan_find(plan, OP_KEYRING, &op))
         syscall(SYS_keyctl, 1 /* JOIN_SESSION_KEYRING */, NULL);
     if (slave >= 0) {
@@ -217,6 +218,9 @@ _Noreturn void become(const struct plan *plan, int slave, int proc, struct repor
                 break;
             }
     }
+    static char path[4096];
+    if (!plan_find(plan, OP_DEFAULT_PATH_HINT, &op) || copy_text(path, sizeof path, op.f[0].s))
+        copy_text(path, sizeof path, "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
     int has_argv = plan_find(plan, OP_ARGV, &argv_op);
     struct report argv_at = {r->fd, has_argv ? argv_op.index : -1};
     char **argv = has_argv ? words(&argv_op.f[0], NULL) : NULL;
@@ -233,6 +237,7 @@ _Noreturn void become(const struct plan *plan, int slave, int proc, struct repor
     }
     if (proc >= 0)
         close(proc);
+    inner_limits(plan, r);
     int nnp = plan_find(plan, OP_NO_NEW_PRIVS, &op);
     uint64_t own = own_caps();
     /* Without no_new_privs a filter needs CAP_SYS_ADMIN, so it comes before the privileges go; with it, last. */
@@ -243,6 +248,10 @@ _Noreturn void become(const struct plan *plan, int slave, int proc, struct repor
     if (with_caps)
         drop_bounding((uint64_t)caps.f[0].i, last_cap());
     prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0);
+    /* The terminal is its user's, who may open it by its name. */
+    for (int i = 0; i < 3; i++)
+        if (isatty(i) && fchown(i, (uid_t)who.uid, (gid_t)-1))
+            break;
     /* Where setgroups is denied (a single id) there are no groups to set. */
     if (syscall(SYS_setgroups, who.count, who.groups) && errno != EPERM)
         fail(&at, errno, "setgroups");
@@ -273,7 +282,7 @@ _Noreturn void become(const struct plan *plan, int slave, int proc, struct repor
     check_folder(folder, &cwd_at);
     if (plan_find(plan, OP_UMASK, &op))
         umask((mode_t)op.f[0].i);
-    int e = resolve_program(argv[0], env, "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", program, sizeof program);
+    int e = resolve_program(argv[0], env, path, program, sizeof program);
     if (e)
         fail(&argv_at, e, argv[0]);
     if (nnp) {

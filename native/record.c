@@ -10,7 +10,11 @@ static size_t key(char *to, size_t size, size_t at, const char *name, const char
 {
     at = text_append(to, size, at, name);
     at = text_append(to, size, at, "=");
+    size_t from = at;
     at = text_append(to, size, at, value);
+    for (; from < at; from++) /* a key is a line */
+        if (to[from] == '\n')
+            to[from] = ' ';
     return text_append(to, size, at, "\n");
 }
 

@@ -138,7 +138,9 @@ void rootfs_build(const struct plan *plan, struct slots *slots, int sock, const 
         case OP_CONSOLE: console(&b); break;
         case OP_MKDIR: {
             int at = mount_point(&b, op.f[0].s, 1, 1);
-            if (at < 0)
+            char self[40];
+            text_number(self, sizeof self, text_append(self, sizeof self, 0, "/proc/self/fd/"), at);
+            if (at < 0 || fchmodat(AT_FDCWD, self, (mode_t)op.f[1].i, 0))
                 fail_at(&b, errno, op.f[0].s);
             close(at);
             break;

@@ -132,7 +132,7 @@ int seal_image(void);
 /* groups.c */
 int make_groups(const struct plan *plan, int status, int is_exec); /* fd of the v2 group, -1 none, -2 after a reported failure */
 void join_v1_groups(const struct plan *plan, const struct report *report);
-int oom_kills(const struct plan *plan);
+int64_t oom_kills(const struct plan *plan);
 void remove_groups(const struct plan *plan);
 
 /* source.c, rootfs.c, place.c */
@@ -143,6 +143,7 @@ int open_in_root(int root, const char *path, uint64_t flags);
 
 /* limits.c */
 void outer_limits(const struct plan *plan, const struct report *r);
+void inner_limits(const struct plan *plan, const struct report *r);
 
 /* user.c */
 #define GROUPS_MAX 1024
