@@ -11,17 +11,17 @@ _BINARY = ("B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB", "ZiB", "YiB")
 
 def parse_bytes(text: str, *, base: int = 1024) -> int:
     """ "64m", "1.5 GiB", "100" to bytes; units count in powers of `base`. Raises InvalidArgument."""
-    word = text.strip()
-    digits = 0
-    while digits < len(word) and (word[digits].isdigit() and word[digits].isascii() or word[digits] == "."):
-        digits += 1
-    number, unit = word[:digits], word[digits:]
-    if unit.startswith(" "):
-        unit = unit[1:]
-    try:
-        value = float(number)
-    except ValueError:
-        raise InvalidArgument(f"invalid size: '{text}'") from None
+    # go-units: the number ends at the last digit, point or blank; one blank may stand before the unit; no sign but on a zero.
+    end = max((i + 1 for i, c in enumerate(text) if c in "0123456789. "), default=0)
+    number, unit = text[:end], text[end:]
+    if number.endswith(" "):
+        number = number[:-1]
+    plain = number.removeprefix("-")
+    if not plain or plain.strip("0123456789.") or plain.count(".") > 1 or plain == ".":
+        raise InvalidArgument(f"invalid size: '{text}'")
+    value = float(number)
+    if value < 0:
+        raise InvalidArgument(f"invalid size: '{text}'")
     unit = unit.lower()
     if unit in ("", "b"):
         return int(value)
