@@ -240,7 +240,7 @@ def test_17_a_container_s_marks_are_its_own(w: Wherry) -> None:
 # 18: supervision
 
 
-def test_18_ignored_sigchld_of_the_caller(w: Wherry) -> None:
+def test_18_ignored_sigchld_of_the_caller(w: Wherry, rootfs: Path) -> None:
     def ignore() -> None:
         signal.signal(signal.SIGCHLD, signal.SIG_IGN)
 
@@ -248,6 +248,8 @@ def test_18_ignored_sigchld_of_the_caller(w: Wherry) -> None:
     w.ok("run", "-d", "--name", "box", "busybox", "sh", "-c", "sleep 0.3; exit 8", preexec_fn=ignore)
     assert w("exec", "box", "sh", "-c", "exit 9", preexec_fn=ignore).returncode == 9
     assert w.ok("wait", "box") == "8"
+    w.ok("import", rootfs, "imported", preexec_fn=ignore)
+    w.ok("rmi", "imported", preexec_fn=ignore)
 
 
 def test_18_no_zombies(w: Wherry) -> None:

@@ -24,6 +24,7 @@ def main(argv: list[str] | None = None) -> NoReturn:
     code = 1
     # The store's files have modes of their own, whatever the caller's mask; the launcher gives containers docker's.
     os.umask(0o022)
+    _set_right_what_the_caller_left()
     try:
         code = run(sys.argv[1:] if argv is None else argv)
     except BrokenPipeError:
@@ -37,6 +38,19 @@ def main(argv: list[str] | None = None) -> NoReturn:
     finally:
         _flush()
     os._exit(code)
+
+
+def _set_right_what_the_caller_left() -> None:
+    """Closed standard streams, so that no file of ours gets their numbers; an ignored SIGCHLD, which would hide our helpers' ends."""
+    for fd in (0, 1, 2):
+        try:
+            os.fstat(fd)
+        except OSError:
+            os.set_inheritable(os.open("/dev/null", os.O_RDWR), True)
+    import _signal
+
+    if _signal.getsignal(_signal.SIGCHLD) == _signal.SIG_IGN:
+        _signal.signal(_signal.SIGCHLD, _signal.SIG_DFL)
 
 
 def run(words: list[str]) -> int:
