@@ -45,6 +45,8 @@ static int take(struct tar *t, void *to, size_t n)
         size_t some = t->end - t->at < n ? t->end - t->at : n;
         if (p)
             memcpy(p, t->buffer + t->at, some), p += some;
+        if (t->recipe)
+            recipe_bytes(t->recipe, t->buffer + t->at, some);
         t->at += some, n -= some;
     }
     return 0;
@@ -447,6 +449,8 @@ ssize_t tar_data(struct tar *t, const char **data, uint64_t *offset)
     if (n > most)
         n = (size_t)most;
     *data = t->buffer + t->at;
+    if (t->recipe)
+        recipe_data(t->recipe, *offset, n);
     t->at += n, t->left -= n, t->plain_at += n, t->extent_done += n;
     return (ssize_t)n;
 }
@@ -454,6 +458,9 @@ ssize_t tar_data(struct tar *t, const char **data, uint64_t *offset)
 /* What follows the archive's end is read and dropped, so that whoever writes it isn't cut off. */
 void tar_drain(struct tar *t)
 {
-    while (fill(t) > 0)
+    while (fill(t) > 0) {
+        if (t->recipe)
+            recipe_bytes(t->recipe, t->buffer + t->at, t->end - t->at);
         t->at = t->end;
+    }
 }

@@ -1,6 +1,7 @@
 /* Reading tar: ustar, GNU and PAX, sparse members included. */
 #ifndef WHERRY_TAR_H
 #define WHERRY_TAR_H
+#include "recipe.h"
 #include <stdint.h>
 #include <sys/types.h>
 #include <time.h>
@@ -28,6 +29,7 @@ struct tar_member {
 struct tar {
     int fd, ended;
     const char *why;
+    struct recipe *recipe; /* NULL: nobody wants one */
     size_t at, end; /* unread bytes of the buffer */
     uint64_t left; /* of the current member's stored data */
     unsigned padding;

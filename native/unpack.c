@@ -417,6 +417,8 @@ static int unpack_member(struct unpacker *u, struct tar *t, const struct tar_mem
     if (clean_name(m->name, name, sizeof name))
         return refuse(u, "its name leads out of the archive, or is too long");
     const char *slash = strrchr(name, '/'), *base = slash ? slash + 1 : name;
+    if (t->recipe)
+        recipe_file(t->recipe, name);
     if (u->oci && !strncmp(base, ".wh.", 4))
         return unpack_whiteout(u, name, base);
     switch (m->type) {
@@ -441,7 +443,7 @@ int cmd_unpack(int argc, char **argv)
 {
     struct unpacker u = {.root = -1, .keep_owners = 1, .oci = 1, .max_bytes = UINT64_MAX, .max_entries = UINT64_MAX, .parent = -1};
     int sync_it = 0;
-    const char *folder = NULL;
+    const char *folder = NULL, *recipe = NULL;
     for (int i = 0; i < argc; i++) {
         if (!strcmp(argv[i], "--whiteouts=ignore"))
             u.oci = 0;
@@ -457,6 +459,8 @@ int cmd_unpack(int argc, char **argv)
             continue;
         else if (!strncmp(argv[i], "--max-entries=", 14) && !number_option(argv[i] + 14, &u.max_entries))
             continue;
+        else if (!strncmp(argv[i], "--recipe=", 9))
+            recipe = argv[i] + 9;
         else if (argv[i][0] != '-' && !folder)
             folder = argv[i];
         else
@@ -468,16 +472,22 @@ int cmd_unpack(int argc, char **argv)
     u.root = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     static struct tar t;
     static struct tar_member m;
+    static struct recipe written;
     char text[TAR_PATH + 512];
     size_t n;
-    if (u.root < 0) {
-        n = text_append(text, sizeof text, text_append(text, sizeof text, 0, "unpack: "), folder);
+    int recipe_fd = recipe && u.root >= 0 ? open(recipe, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600) : -1;
+    if (u.root < 0 || (recipe && recipe_fd < 0)) {
+        n = text_append(text, sizeof text, text_append(text, sizeof text, 0, "unpack: "), u.root < 0 ? folder : recipe);
         n = text_append(text, sizeof text, text_append(text, sizeof text, n, ": "), strerror(errno));
         n = text_append(text, sizeof text, n, "\n");
         write_all(2, text, n);
         return 1;
     }
     tar_begin(&t, 0);
+    if (recipe) {
+        recipe_begin(&written, recipe_fd);
+        t.recipe = &written;
+    }
     int more;
     while ((more = tar_next(&t, &m)) > 0 && !unpack_member(&u, &t, &m))
         continue;
@@ -491,6 +501,12 @@ int cmd_unpack(int argc, char **argv)
         return 1;
     }
     tar_drain(&t);
+    if (recipe && recipe_end(&written)) {
+        n = text_append(text, sizeof text, text_append(text, sizeof text, 0, "unpack: the recipe: "), strerror(errno));
+        n = text_append(text, sizeof text, n, "\n");
+        write_all(2, text, n);
+        return 1;
+    }
     forget_parent(&u);
     set_folder_times(&u);
     free(u.folders);

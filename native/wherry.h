@@ -171,4 +171,5 @@ int cmd_init(int argc, char **argv);
 int cmd_enter(int argc, char **argv);
 int cmd_unpack(int argc, char **argv);
 int cmd_rmtree(int argc, char **argv);
+int cmd_pack(int argc, char **argv);
 #endif
