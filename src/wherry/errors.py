@@ -9,6 +9,8 @@ WherryError
 ├── StoreError            the store can't be read or written
 │   └── StoreFull         no space is left
 ├── ArchiveError          an archive that came in is malformed or hostile
+├── RegistryError         a registry can't be reached, or answers what it shouldn't
+│   └── AccessDenied      it wants other credentials, or refuses these
 ├── LaunchError           a container's process could not be started
 ├── MonitorError          a monitor does not answer as it should
 └── HostError             the host lacks something; the hint says what to do
@@ -73,6 +75,14 @@ class StoreFull(StoreError):
 
 class ArchiveError(WherryError):
     id = "archive"
+
+
+class RegistryError(WherryError):
+    id = "registry"
+
+
+class AccessDenied(RegistryError):
+    id = "access-denied"
 
 
 class LaunchError(WherryError):
