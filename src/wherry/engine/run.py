@@ -75,8 +75,12 @@ def _started_or_removed(engine: Engine, row: ContainerRow, theirs: socket | None
         launch.launch(engine, row, theirs, size=size, fresh=True)
     except BaseException:
         if row.auto_remove:
-            with FolderLock(engine.store.path("containers", row.id), "container"):
-                removal.remove_locked(engine.store, row.id)
+            try:
+                with FolderLock(engine.store.path("containers", row.id), "container"):
+                    removal.remove_locked(engine.store, row.id)
+            except WherryError:
+                # What forbids the start may forbid this too; the next command finishes it, and the cause is what counts.
+                pass
         raise
 
 
