@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -68,7 +69,7 @@ def test_monitor_does_not_hold_the_working_directory(w: Wherry) -> None:
     ident = w.ok("run", "-d", "busybox", "sleep", "100", cwd=str(folder))
     for pid in filter(str.isdigit, os.listdir("/proc")):
         try:
-            if ident in open(f"/proc/{pid}/cmdline", errors="replace").read():
+            if ident in Path(f"/proc/{pid}/cmdline").read_text(errors="replace"):
                 assert os.readlink(f"/proc/{pid}/cwd") != str(folder)
         except OSError:
             continue
