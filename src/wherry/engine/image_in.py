@@ -29,7 +29,7 @@ def import_(store: Store, source: str | int, *, name: str, changes: Iterable[str
     config = _changed(changes)
     wanted = _platform(platform)
     stream = streams.Hashed(streams.plain(_opened(source)))
-    path, entries, size = layers.stage(store, lambda fd: streams.copy_to_fd(stream, fd), single=_single())
+    path, entries, size = layers.stage(store, lambda fd: streams.copy_to_fd(stream, fd), single=single(), recipe=True)
     created = times.format_ns(time.time_ns())
     document = {
         "architecture": wanted.architecture,
@@ -41,8 +41,8 @@ def import_(store: Store, source: str | int, *, name: str, changes: Iterable[str
         "rootfs": {"type": "layers", "diff_ids": [stream.digest]},
         "history": [{"created": created, "comment": message or f"Imported from {source if isinstance(source, str) else '-'}"}],
     }
-    staged = layers.StagedLayer(path, stream.digest, size, entries)
-    return _commit(store, jsontext.dumps(document).encode("utf-8", "surrogateescape"), [staged], [target] if target else [], b"")
+    staged = layers.StagedLayer(path, stream.digest, size, entries, recipe=path + ".recipe")
+    return commit(store, jsontext.dumps(document).encode("utf-8", "surrogateescape"), [staged], [target] if target else [], b"")
 
 
 def _opened(source: str | int) -> streams.Readable:
@@ -54,7 +54,7 @@ def _opened(source: str | int) -> streams.Readable:
         raise ArchiveError(f"open {source}: {os.strerror(error.errno or 0).lower()}") from error
 
 
-def _single() -> bool:
+def single() -> bool:
     return userns.current().mode == "single"
 
 
@@ -77,7 +77,7 @@ def load(store: Store, source: str | int, *, platform: str, progress: Callable[[
 
 
 def _load_image(store: Store, archive: Folder | Tar, image: ImageInArchive, progress: Callable[[str], None] | None) -> str:
-    document = _config_of(image.config)
+    document = config_of(image.config)
     diff_ids = [str(d) for d in (document.get("rootfs") or {}).get("diff_ids") or ()]
     if len(diff_ids) != len(image.layers):
         raise ArchiveError(f"the archive's image has {len(image.layers)} layers, its config says {len(diff_ids)}")
@@ -92,9 +92,11 @@ def _load_image(store: Store, archive: Folder | Tar, image: ImageInArchive, prog
             if progress is not None:
                 progress(f"Loading layer {diff_id[7:19]}")
             wanted.append(_stage_layer(store, archive, layer, diff_id))
-        return _commit(store, image.config, wanted, targets, image.manifest)
+        return commit(store, image.config, wanted, targets, image.manifest)
     except BaseException:
-        treeop.remove_trees([w.path for w in wanted if isinstance(w, layers.StagedLayer) and os.path.exists(w.path)])
+        for staged in wanted:
+            if isinstance(staged, layers.StagedLayer):
+                staged.drop()
         raise
 
 
@@ -104,7 +106,7 @@ def _stage_layer(store: Store, archive: Folder | Tar, layer: Layer, diff_id: str
     def feed(fd: int) -> None:
         streams.copy_to_fd(tar, fd)
 
-    path, entries, size = layers.stage(store, feed, single=_single())
+    path, entries, size = layers.stage(store, feed, single=single(), recipe=True)
     try:
         # Bytes behind the compressed stream belong to the blob and its digest, too.
         streams.drain(raw)
@@ -112,12 +114,12 @@ def _stage_layer(store: Store, archive: Folder | Tar, layer: Layer, diff_id: str
         if layer.digest.startswith("sha256:") and raw.digest != layer.digest:
             raise ArchiveError(f"the layer {layer.digest} has another digest: {raw.digest}")
     except BaseException:
-        treeop.remove_trees([path])
+        treeop.remove_trees([path, path + ".recipe"])
         raise
-    return layers.StagedLayer(path, diff_id, size, entries, raw.digest, layer.media_type, raw.size)
+    return layers.StagedLayer(path, diff_id, size, entries, raw.digest, layer.media_type, raw.size, path + ".recipe")
 
 
-def _config_of(data: bytes) -> dict[str, Any]:
+def config_of(data: bytes) -> dict[str, Any]:
     try:
         document = jsontext.loads(data)
     except ValueError as error:
@@ -127,13 +129,11 @@ def _config_of(data: bytes) -> dict[str, Any]:
     return document
 
 
-def _commit(
-    store: Store, config: bytes, wanted: list[layers.StagedLayer | int], targets: list[reference.Reference], manifest: bytes
-) -> str:
+def commit(store: Store, config: bytes, wanted: list[layers.StagedLayer | int], targets: list[reference.Reference], manifest: bytes) -> str:
     """Sync the staged trees, write the blobs, then everything else in one transaction."""
     if any(isinstance(w, layers.StagedLayer) for w in wanted):
         treeop.sync(store.root)
-    document = _config_of(config)
+    document = config_of(config)
     image_id = images.put_blob(store, config)
     manifest_digest = images.put_blob(store, manifest) if manifest else None
     changes = layers.Changes(store)

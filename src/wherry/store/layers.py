@@ -7,7 +7,7 @@ import time
 
 from wherry.errors import ArchiveError
 from wherry.model.record import Record
-from wherry.store import treeop
+from wherry.store import blobs, treeop
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,6 +26,11 @@ class StagedLayer(Record):
     blob_digest: str = ""
     blob_media_type: str = ""
     blob_size_bytes: int = 0
+    recipe: str = ""
+
+    def drop(self) -> None:
+        """Remove what was staged."""
+        treeop.remove_trees([p for p in (self.path, self.recipe) if p and os.path.lexists(p)])
 
 
 def find(store: Store, diff_id: str) -> int | None:
@@ -34,14 +39,20 @@ def find(store: Store, diff_id: str) -> int | None:
     return None if row is None else int(row[0])
 
 
-def stage(store: Store, feed: Callable[[int], None], *, single: bool, max_bytes: int = -1, max_entries: int = -1) -> tuple[str, int, int]:
-    """Unpack a tar stream into staging/. Returns (path, entries, bytes). What goes wrong leaves nothing behind."""
+def stage(
+    store: Store, feed: Callable[[int], None], *, single: bool, max_bytes: int = -1, max_entries: int = -1, recipe: bool = False
+) -> tuple[str, int, int]:
+    """Unpack a tar stream into staging/. Returns (path, entries, bytes). What goes wrong leaves nothing behind.
+
+    With `recipe` its recipe lies beside it, at the path and ".recipe": for layers whose blob is not kept.
+    """
     path = store.staging("layer")
     os.mkdir(path, 0o755)
+    beside = path + ".recipe" if recipe else ""
     try:
-        entries, size = treeop.unpack(path, feed, single=single, max_bytes=max_bytes, max_entries=max_entries)
+        entries, size = treeop.unpack(path, feed, single=single, max_bytes=max_bytes, max_entries=max_entries, recipe=beside)
     except BaseException:
-        treeop.remove_trees([path])
+        treeop.remove_trees([path, *([beside] if beside and os.path.exists(beside) else [])])
         raise
     return path, entries, size
 
@@ -67,7 +78,8 @@ class Changes:
         store = self._store
         found = find(store, staged.diff_id)
         if found is not None:
-            treeop.remove_trees([staged.path])
+            staged.drop()
+            self._learn(found, staged)
             return found
         cursor = store.db.execute(
             "INSERT INTO layers (diff_id, size_bytes, entries, blob_digest, blob_media_type, blob_size_bytes, created_ns) VALUES (?,?,?,?,?,?,?)",
@@ -91,7 +103,22 @@ class Changes:
             treeop.remove_trees([doomed])
         os.rename(staged.path, target)
         _sync_folder(store.path("layers"))
+        if staged.recipe:
+            self._keep_recipe(staged)
         return number
+
+    def _keep_recipe(self, staged: StagedLayer) -> None:
+        final = blobs.recipe_path(self._store, staged.diff_id)
+        os.makedirs(os.path.dirname(final), 0o700, exist_ok=True)
+        os.rename(staged.recipe, final)
+        _sync_folder(os.path.dirname(final))
+
+    def _learn(self, number: int, staged: StagedLayer) -> None:
+        """A layer that is here already came with a blob that isn't known yet."""
+        if staged.blob_digest and blobs.has(self._store, staged.blob_digest):
+            row = self._store.db.row("SELECT blob_digest FROM layers WHERE id = ?", (number,))
+            if row and not blobs.has(self._store, row[0] or ""):
+                set_blob(self._store, number, staged.blob_digest, staged.blob_media_type, staged.blob_size_bytes)
 
     def drop_unused(self) -> list[tuple[str, int]]:
         """Delete the rows of layers that nothing needs; returns (diff id, bytes). Their trees go with `finish`."""
@@ -120,6 +147,14 @@ class Changes:
         self._markers.clear()
         if paths:
             treeop.remove_trees(paths)
+            blobs.collect(self._store)
+
+
+def set_blob(store: Store, number: int, digest: str, media_type: str, size_bytes: int) -> None:
+    """Remember the blob of a layer, which lies in blobs/ already."""
+    store.db.execute(
+        "UPDATE layers SET blob_digest = ?, blob_media_type = ?, blob_size_bytes = ? WHERE id = ?", (digest, media_type, size_bytes, number)
+    )
 
 
 def _sync_folder(path: str) -> None:

@@ -28,8 +28,12 @@ def sync(path: str) -> None:
         raise StoreError(f"syncing {path} failed: {text.strip()}")
 
 
-def unpack(folder: str, feed: Callable[[int], None], *, single: bool, max_bytes: int = -1, max_entries: int = -1) -> tuple[int, int]:
+def unpack(
+    folder: str, feed: Callable[[int], None], *, single: bool, max_bytes: int = -1, max_entries: int = -1, recipe: str = ""
+) -> tuple[int, int]:
     """Unpack a tar stream into `folder`. `feed(fd)` writes the stream to a pipe. Returns (entries, bytes).
+
+    With `recipe` a new file of that name gets what `pack` needs to make the same tar again.
 
     Raises ArchiveError for a malformed or hostile stream, StoreFull, and whatever `feed` raises.
     """
@@ -38,6 +42,8 @@ def unpack(folder: str, feed: Callable[[int], None], *, single: bool, max_bytes:
         words.append(f"--max-bytes={max_bytes}")
     if max_entries >= 0:
         words.append(f"--max-entries={max_entries}")
+    if recipe:
+        words.append(f"--recipe={recipe}")
     reader, writer = os.pipe()
     out_reader, out_writer = os.pipe()
     err_reader, err_writer = os.pipe()
@@ -66,6 +72,44 @@ def unpack(folder: str, feed: Callable[[int], None], *, single: bool, max_bytes:
         raise _unpack_error(complaint, code)
     numbers = dict(word.split("=") for word in said.split())
     return int(numbers["entries"]), int(numbers["bytes"])
+
+
+class Packed:
+    """The tar of a layer, made anew from its tree and its recipe, as a readable. Use it as a context manager.
+
+    `read` raises StoreError at the end of what could not be made.
+    """
+
+    def __init__(self, folder: str, recipe: str) -> None:
+        reader, writer = os.pipe()
+        err_reader, err_writer = os.pipe()
+        _widen(writer)
+        try:
+            self._pid = _spawn(["pack", folder, recipe], None, writer, err_writer)
+        finally:
+            os.close(writer)
+            os.close(err_writer)
+        self._fd, self._errors = reader, err_reader
+
+    def read(self, size: int = 1 << 18) -> bytes:
+        data = os.read(self._fd, size if size > 0 else 1 << 18)
+        if not data and self._pid:
+            said = _read_all(self._errors)
+            _pid, status = os.waitpid(self._pid, 0)
+            self._pid, self._errors = 0, -1
+            if status:
+                raise StoreError(f"a layer's tar can't be made again: {said.strip().removeprefix('pack: ') or status}")
+        return data
+
+    def __enter__(self) -> Packed:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        os.close(self._fd)
+        if self._errors >= 0:
+            os.close(self._errors)
+        if self._pid:
+            os.waitpid(self._pid, 0)
 
 
 def _unpack_error(complaint: str, code: int) -> Exception:
