@@ -83,8 +83,19 @@ def test_ulimits(text: str, expected: dict[str, object]) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["notarealtype=1024:1024", "nofile=", "nofile=:", "nofile=:1024", "nofile=1024:1:50", "nofile=1024:512=extra", "nofile", "nofile=2:1", "nofile=-1:1024"]
-)  # fmt: skip
+    "text",
+    [
+        "notarealtype=1024:1024",
+        "nofile=",
+        "nofile=:",
+        "nofile=:1024",
+        "nofile=1024:1:50",
+        "nofile=1024:512=extra",
+        "nofile",
+        "nofile=2:1",
+        "nofile=-1:1024",
+    ],
+)
 def test_ulimits_that_make_no_sense(text: str) -> None:
     with pytest.raises(WherryError):
         ulimit.parse(text)
@@ -187,9 +198,19 @@ def test_mount_flag(text: str, fields: dict[str, object]) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["type=bind,target=/t", "type=what,target=/t", "type=bind,source=/a", "type=bind,source=/a,target=t", "type=tmpfs,target=/t,size", "type=bind,source=/a,target=/t,nosuch=1",
-     "type=bind,source =/a,target=/t", "type=bind,source=/a,target=/t,readonly=maybe", "type=tmpfs,target=/t,tmpfs-mode=9", 'type=bind,"source=/a'],
-)  # fmt: skip
+    [
+        "type=bind,target=/t",
+        "type=what,target=/t",
+        "type=bind,source=/a",
+        "type=bind,source=/a,target=t",
+        "type=tmpfs,target=/t,size",
+        "type=bind,source=/a,target=/t,nosuch=1",
+        "type=bind,source =/a,target=/t",
+        "type=bind,source=/a,target=/t,readonly=maybe",
+        "type=tmpfs,target=/t,tmpfs-mode=9",
+        'type=bind,"source=/a',
+    ],
+)
 def test_mount_flags_that_docker_refuses(text: str) -> None:
     with pytest.raises(WherryError):
         mounts.parse_mount(text)
