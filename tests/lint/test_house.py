@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -74,3 +75,10 @@ def test_modules_stay_small() -> None:
     paths = [*CHECKOUT.glob("src/**/*.py"), *CHECKOUT.glob("native/*.[ch]"), *CHECKOUT.glob("tests/**/*.py")]
     large = {str(p.relative_to(CHECKOUT)): n for p in paths if (n := p.read_bytes().count(b"\n")) > 800}
     assert not large
+
+
+def test_links_between_pages_lead_somewhere() -> None:
+    pages = [*CHECKOUT.glob("*.md"), *CHECKOUT.glob("docs/**/*.md")]
+    links = [(page, link) for page in pages for link in re.findall(r"\]\(([^)#:\s]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8"))]
+    assert len(links) > 5
+    assert [f"{page.relative_to(CHECKOUT)}: {link}" for page, link in links if not (page.parent / link).exists()] == []
