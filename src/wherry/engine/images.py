@@ -7,9 +7,12 @@ from wherry.store import images
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import builtins
     from collections.abc import Callable, Iterable
     from typing import Any
 
+    from wherry.engine.transfer import Progress
+    from wherry.engine.transfer_pull import Pulled, Wishes
     from wherry.store import Store
 
 
@@ -122,3 +125,15 @@ class Images:
         from wherry.engine.image_list import listing
 
         return listing(self._store, all=all, filters=filters or {})
+
+    def pull(self, name: str, *, wishes: Wishes | None = None, progress: Progress | None = None) -> Pulled:
+        """Fetch an image from its registry. `progress(layer, status, bytes there, bytes in all)`; an empty layer is a line by itself."""
+        from wherry.engine.transfer_pull import Wishes, pull
+
+        return pull(self._store, name, wishes or Wishes(), progress)
+
+    def pull_all(self, name: str, *, wishes: Wishes | None = None, progress: Progress | None = None) -> builtins.list[Pulled]:
+        """Every tag of a repository."""
+        from wherry.engine.transfer_pull import Wishes, pull_all
+
+        return pull_all(self._store, name, wishes or Wishes(), progress)
