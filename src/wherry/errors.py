@@ -11,6 +11,7 @@ WherryError
 ├── ArchiveError          an archive that came in is malformed or hostile
 ├── RegistryError         a registry can't be reached, or answers what it shouldn't
 │   └── AccessDenied      it wants other credentials, or refuses these
+├── BuildError            a Dockerfile is wrong, or one of its steps failed
 ├── LaunchError           a container's process could not be started
 ├── MonitorError          a monitor does not answer as it should
 └── HostError             the host lacks something; the hint says what to do
@@ -94,6 +95,18 @@ class LaunchError(WherryError):
     def __init__(self, message: str, *, hint: str = "", exit_code: int | None = None, errno: int = 0) -> None:
         super().__init__(message, hint=hint, exit_code=exit_code)
         self.errno = errno
+
+
+class BuildError(WherryError):
+    """`excerpt`: the lines of the Dockerfile it is about; `log`: the end of what the failed step wrote. Both may be empty."""
+
+    id = "build"
+    daemon = False
+
+    def __init__(self, message: str, *, hint: str = "", exit_code: int | None = None, excerpt: str = "", log: str = "") -> None:
+        super().__init__(message, hint=hint, exit_code=exit_code)
+        self.excerpt = excerpt
+        self.log = log
 
 
 class MonitorError(WherryError):
