@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from wherry.engine.transfer import Progress
     from wherry.engine.transfer_pull import Pulled, Wishes
+    from wherry.engine.transfer_push import Pushed, PushWishes
     from wherry.store import Store
 
 
@@ -131,6 +132,18 @@ class Images:
         from wherry.engine.transfer_pull import Wishes, pull
 
         return pull(self._store, name, wishes or Wishes(), progress)
+
+    def push(self, name: str, *, wishes: PushWishes | None = None, progress: Progress | None = None, source: str = "") -> Pushed:
+        """Send an image to its registry, under its own name or `source` under another one."""
+        from wherry.engine.transfer_push import PushWishes, push
+
+        return push(self._store, name, wishes or PushWishes(), progress, source=source)
+
+    def push_all(self, name: str, *, wishes: PushWishes | None = None, progress: Progress | None = None) -> builtins.list[Pushed]:
+        """Every local tag of a repository."""
+        from wherry.engine.transfer_push import PushWishes, push_all
+
+        return push_all(self._store, name, wishes or PushWishes(), progress)
 
     def pull_all(self, name: str, *, wishes: Wishes | None = None, progress: Progress | None = None) -> builtins.list[Pulled]:
         """Every tag of a repository."""

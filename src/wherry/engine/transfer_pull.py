@@ -122,8 +122,8 @@ class _Pull:
     def run(self) -> Pulled:
         reference = self._reference
         what = reference.familiar
-        self._progress("", f"{reference.tag or reference.digest}: Pulling from {self._path()}", 0, 0)
         top = self._repository.manifest(reference.digest or reference.tag, what)
+        self._progress("", f"{reference.tag or reference.digest}: Pulling from {self._path()}", 0, 0)
         held = self._held(top.digest)
         if held is not None:
             return self._named(top.digest, held, False)

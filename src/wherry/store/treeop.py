@@ -105,11 +105,20 @@ class Packed:
         return self
 
     def __exit__(self, *_error: object) -> None:
-        os.close(self._fd)
-        if self._errors >= 0:
-            os.close(self._errors)
+        self.close()
+
+    def close(self) -> None:
+        """Let the program go, also before its end."""
+        for fd in (self._fd, self._errors):
+            if fd >= 0:
+                os.close(fd)
         if self._pid:
             os.waitpid(self._pid, 0)
+        self._fd = self._errors = -1
+        self._pid = 0
+
+    def __del__(self) -> None:
+        self.close()
 
 
 def _unpack_error(complaint: str, code: int) -> Exception:
