@@ -326,8 +326,13 @@ def _is_address(text: str) -> bool:
 
 
 def _security(text: str) -> str:
-    """A profile's path means the caller's folder, not the one of whoever starts the container later."""
+    """A profile is taken along as it is now, as docker does: a later start doesn't depend on the file."""
     name, mark, value = text.partition("=")
-    if name == "seccomp" and mark and value not in ("unconfined", "builtin", ""):
-        return f"seccomp={os.path.abspath(value)}"
-    return text
+    if name != "seccomp" or not mark or value in ("unconfined", "builtin", "") or value.startswith("{"):
+        return text
+    try:
+        with open(value, encoding="utf-8") as file:
+            return f"seccomp={file.read(8 << 20)}"
+    except (OSError, UnicodeDecodeError) as error:
+        reason = os.strerror(error.errno or 0).lower() if isinstance(error, OSError) else "it is not UTF-8"
+        raise UsageError(f"opening seccomp profile ({value}) failed: {reason}") from error

@@ -56,7 +56,7 @@ def info(engine: Engine) -> dict[str, Any]:
                 "GidMap": [list(t) for t in mapping.gids],
                 "Helpers": list(mapping.helpers),
                 "Meaning": _MEANING.get(mapping.mode, ""),
-                "Obstacle": str(userns.obstacle() or ""),
+                "Obstacle": str(userns.obstacle() or mapping.lack),
             },
         },
     }

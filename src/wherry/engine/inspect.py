@@ -88,7 +88,7 @@ def _exec_ids(engine: Engine, row: ContainerRow, state: Actual) -> list[str] | N
 def _host_config(record: dict[str, Any], host: dict[str, Any]) -> dict[str, Any]:
     unmasked = host.get("Privileged") or "unmask=ALL" in (host.get("SecurityOpt") or ())
     shown = dict(host)
-    shown["MaskedPaths"] = None if unmasked else list(defaults.MASKED_PATHS)
+    shown["MaskedPaths"] = None if unmasked else list(defaults.masked_paths())
     shown["ReadonlyPaths"] = None if unmasked else list(defaults.READONLY_PATHS)
     if not shown.get("CgroupnsMode"):
         shown["CgroupnsMode"] = "private"

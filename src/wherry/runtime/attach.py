@@ -143,7 +143,7 @@ class Session:
         import termios
 
         try:
-            termios.tcsetattr(self._streams.stdin, termios.TCSADRAIN, self._saved_terminal)
+            termios.tcsetattr(self._streams.stdin, termios.TCSANOW, self._saved_terminal)
         except termios.error:
             # The terminal is gone; there is nothing to restore.
             self._saved_terminal = None

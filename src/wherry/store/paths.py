@@ -5,7 +5,13 @@ from __future__ import annotations
 import os
 
 from wherry.errors import HostError
+from wherry.kernel import userns
 from wherry.model import config
+
+
+def is_real_root(uid: int) -> bool:
+    """Root of the host; root of a user namespace that somebody else made counts as an ordinary user, /var is not his."""
+    return uid == 0 and userns.current().mode == "host"
 
 
 def default_root(uid: int) -> str:
@@ -13,7 +19,7 @@ def default_root(uid: int) -> str:
     named = config.value("root")
     if named:
         return str(named)
-    if uid == 0:
+    if is_real_root(uid):
         return "/var/lib/wherry"
     data = os.environ.get("XDG_DATA_HOME", "")
     if not data.startswith("/"):
@@ -45,7 +51,7 @@ def default_run(uid: int) -> str:
 
     /run/wherry for root; else $XDG_RUNTIME_DIR/wherry, else below /run/user/<uid> if that is ours, else /tmp/wherry-<uid>.
     """
-    if uid == 0:
+    if is_real_root(uid):
         return "/run/wherry"
     for folder in (os.environ.get("XDG_RUNTIME_DIR", ""), f"/run/user/{uid}"):
         if folder.startswith("/") and is_ours(folder, uid):
