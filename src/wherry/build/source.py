@@ -18,7 +18,7 @@ class Span(Record):
 
 
 class Source(Record):
-    """`name` is what errors call the file; `lines` are without their ends."""
+    """`name` is what errors call the file; `lines` are without their newlines; a carriage return stays."""
 
     name: str
     lines: tuple[str, ...]
@@ -30,7 +30,7 @@ class Source(Record):
             return ""
         out = [f"{self.name}:{first}", "-" * 20]
         for number in range(max(1, first - _CONTEXT_LINES), min(len(self.lines), last + _CONTEXT_LINES) + 1):
-            line = self.lines[number - 1]
+            line = self.lines[number - 1].rstrip("\r")
             mark = ">>>" if first <= number <= last else "   "
             out.append(f" {number:3} | {mark} {line}")
             at = line.find(caret) if caret and number == first else -1
@@ -63,4 +63,4 @@ def read(data: bytes, name: str) -> Source:
     lines = text.split("\n")
     if lines and lines[-1] == "":
         lines.pop()
-    return Source(name, tuple(line.removesuffix("\r") for line in lines))
+    return Source(name, tuple(lines))
