@@ -82,9 +82,7 @@ def _writer(sink: _Sink, form: str, level: int | None) -> Any:
             from isal import igzip_threaded
 
             opened: Any = igzip_threaded.open
-            return opened(
-                sink, "wb", compresslevel=1 if level is None else level, threads=max(1, os.cpu_count() or 1), block_size=_BLOCK
-            )
+            return opened(sink, "wb", compresslevel=1 if level is None else level, threads=max(1, os.cpu_count() or 1), block_size=_BLOCK)
         except ImportError:
             level = 1 if level is None else level
     return _Zlib(sink, level)

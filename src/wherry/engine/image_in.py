@@ -41,7 +41,7 @@ def import_(store: Store, source: str | int, *, name: str, changes: Iterable[str
         "rootfs": {"type": "layers", "diff_ids": [stream.digest]},
         "history": [{"created": created, "comment": message or f"Imported from {source if isinstance(source, str) else '-'}"}],
     }
-    staged = layers.StagedLayer(path, stream.digest, size, entries, recipe=path + ".recipe")
+    staged = layers.StagedLayer(path, stream.digest, size, entries, recipe=path + ".recipe", tar_bytes=stream.size)
     return commit(store, jsontext.dumps(document).encode("utf-8", "surrogateescape"), [staged], [target] if target else [], b"")
 
 
@@ -116,7 +116,7 @@ def _stage_layer(store: Store, archive: Folder | Tar, layer: Layer, diff_id: str
     except BaseException:
         treeop.remove_trees([path, path + ".recipe"])
         raise
-    return layers.StagedLayer(path, diff_id, size, entries, raw.digest, layer.media_type, raw.size, path + ".recipe")
+    return layers.StagedLayer(path, diff_id, size, entries, raw.digest, layer.media_type, raw.size, path + ".recipe", tar.size)
 
 
 def config_of(data: bytes) -> dict[str, Any]:

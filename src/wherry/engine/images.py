@@ -127,6 +127,14 @@ class Images:
 
         return listing(self._store, all=all, filters=filters or {})
 
+    def save(
+        self, names: Iterable[str], target: str | int, *, format: str = "docker-archive", compress: bool = False, uncompressed: bool = False
+    ) -> None:
+        """Write images as an archive to a path or a descriptor; the same image gives the same bytes. Formats: engine/save.py."""
+        from wherry.engine.save import save
+
+        save(self._store, names, target, format, compress=compress, uncompressed=uncompressed)
+
     def pull(self, name: str, *, wishes: Wishes | None = None, progress: Progress | None = None) -> Pulled:
         """Fetch an image from its registry. `progress(layer, status, bytes there, bytes in all)`; an empty layer is a line by itself."""
         from wherry.engine.transfer_pull import Wishes, pull

@@ -30,6 +30,7 @@ class LayerSource(Record):
     blob_media_type: str
     blob_size: int
     size: int
+    tar_bytes: int
 
 
 class Made(Record):
@@ -44,8 +45,10 @@ def sources(store: Store, numbers: list[int]) -> list[LayerSource]:
     """The layers with these numbers, in order."""
     found = []
     for number in numbers:
-        row = store.db.row("SELECT diff_id, blob_digest, blob_media_type, blob_size_bytes, size_bytes FROM layers WHERE id = ?", (number,))
-        found.append(LayerSource(number, str(row[0]), row[1] or "", row[2] or "", int(row[3] or 0), int(row[4])))
+        row = store.db.row(
+            "SELECT diff_id, blob_digest, blob_media_type, blob_size_bytes, size_bytes, tar_bytes FROM layers WHERE id = ?", (number,)
+        )
+        found.append(LayerSource(number, str(row[0]), row[1] or "", row[2] or "", int(row[3] or 0), int(row[4]), int(row[5] or 0)))
     return found
 
 

@@ -238,7 +238,7 @@ class _Pull:
                 self._drop(path)
                 raise
         self._progress(name, "Download complete", descriptor.size, descriptor.size)
-        staged = layers.StagedLayer(path, diff_id, size, entries, descriptor.digest, descriptor.media_type, descriptor.size)
+        staged = layers.StagedLayer(path, diff_id, size, entries, descriptor.digest, descriptor.media_type, descriptor.size, "", tar.size)
         with self._lock:
             self._staged.append(staged)
         self._progress(name, "Pull complete", descriptor.size, descriptor.size)

@@ -27,6 +27,7 @@ class StagedLayer(Record):
     blob_media_type: str = ""
     blob_size_bytes: int = 0
     recipe: str = ""
+    tar_bytes: int = 0
 
     def drop(self) -> None:
         """Remove what was staged."""
@@ -82,7 +83,7 @@ class Changes:
             self._learn(found, staged)
             return found
         cursor = store.db.execute(
-            "INSERT INTO layers (diff_id, size_bytes, entries, blob_digest, blob_media_type, blob_size_bytes, created_ns) VALUES (?,?,?,?,?,?,?)",
+            "INSERT INTO layers (diff_id, size_bytes, entries, blob_digest, blob_media_type, blob_size_bytes, created_ns, tar_bytes) VALUES (?,?,?,?,?,?,?,?)",
             (
                 staged.diff_id,
                 staged.size_bytes,
@@ -91,6 +92,7 @@ class Changes:
                 staged.blob_media_type or None,
                 staged.blob_size_bytes or None,
                 time.time_ns(),
+                staged.tar_bytes or None,
             ),
         )
         number = int(cursor.lastrowid)

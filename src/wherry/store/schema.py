@@ -6,7 +6,7 @@ JSON columns hold text that `model.jsontext` wrote; ids and digests are text; ti
 
 from __future__ import annotations
 
-VERSION = 1
+VERSION = 2
 
 _V1 = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value) WITHOUT ROWID;
@@ -80,4 +80,15 @@ CREATE TABLE id_ranges (
 );
 """
 
-MIGRATIONS: dict[int, str] = {1: _V1}
+# tar_bytes: the size of the tar that the diff id is of, NULL where nobody measured it.
+# manifest_lists: `manifest create`, name is canonical, record is JSON.
+_V2 = """
+ALTER TABLE layers ADD COLUMN tar_bytes INTEGER;
+
+CREATE TABLE manifest_lists (
+  name TEXT PRIMARY KEY,
+  record TEXT NOT NULL
+) WITHOUT ROWID;
+"""
+
+MIGRATIONS: dict[int, str] = {1: _V1, 2: _V2}
