@@ -120,7 +120,7 @@ class Reader:
         return tuple(found), Span(line.span.first, self._at)
 
     def _body(self, heredoc: Heredoc, span: Span) -> str:
-        body = []
+        body: list[str] = []
         while self._at < len(self._lines):
             line = self._lines[self._at]
             self._at += 1

@@ -138,7 +138,7 @@ def _class(pattern: str, at: int) -> tuple[str, int]:
     """A character class behind its [, and where it ends."""
     negated = pattern[at : at + 1] == "^"
     at += negated
-    parts = []
+    parts: list[str] = []
     while True:
         if pattern[at : at + 1] == "]" and parts:
             break
