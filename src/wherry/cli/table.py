@@ -65,6 +65,14 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "image save": ("save", "Save one or more images to a tar archive (streamed to STDOUT by default)"),
     "image tag": ("tag", "Create a tag TARGET_IMAGE that refers to SOURCE_IMAGE"),
     "image untag": ("untag", "Remove names of an image"),
+    "manifest add": ("manifest_add", "Add an image to a manifest list"),
+    "manifest annotate": ("manifest_annotate", "Add additional information to a local image manifest"),
+    "manifest create": ("manifest_create", "Create a local manifest list for annotating and pushing to a registry"),
+    "manifest exists": ("manifest_exists", "Exit with 0 if a manifest list exists, else with 1"),
+    "manifest inspect": ("manifest_inspect", "Display an image manifest, or manifest list"),
+    "manifest push": ("manifest_push", "Push a manifest list to a repository"),
+    "manifest remove": ("manifest_remove", "Remove an image from a manifest list"),
+    "manifest rm": ("manifest_rm", "Delete one or more manifest lists from local storage"),
     "system check": ("system_check", "Verify every invariant of the store"),
     "system df": ("system_df", "Show disk usage"),
     "system info": ("info", "Display system-wide information"),
@@ -80,7 +88,7 @@ ALIASES = {
     "image remove": "image rm",
 }
 
-GROUPS = {"container": "Manage containers", "image": "Manage images", "system": "Manage wherry"}
+GROUPS = {"container": "Manage containers", "image": "Manage images", "manifest": "Manage manifest lists", "system": "Manage wherry"}
 
 # docker's and podman's commands that are not there yet, and what to do meanwhile.
 NOT_YET: dict[str, str] = {
@@ -96,7 +104,6 @@ NOT_YET: dict[str, str] = {
     "export": "use `exec` with tar: wherry exec C tar -C / -c --one-file-system .",
     "healthcheck": "",
     "kube": "",
-    "manifest": "",
     "network": "use --network none, host or container:NAME",
     "pause": "",
     "plugin": "",

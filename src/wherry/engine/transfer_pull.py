@@ -162,6 +162,8 @@ class _Pull:
 
     def _fetch(self, manifest: Manifest) -> str:
         if images_with(self._store, manifest.config.digest):
+            for descriptor in manifest.layers:
+                self._progress(short(descriptor.digest), "Already exists", 0, 0)
             return manifest.config.digest
         config = self._repository.small_blob(manifest.config, manifests.CONFIG_LIMIT)
         document = config_of(config)

@@ -10,6 +10,7 @@ from wherry.engine.transfer import Access, silent
 from wherry.engine.transfer_blobs import LayerSource, Made
 from wherry.engine.transfer_jobs import at_once
 from wherry.errors import InvalidArgument, NotFound
+from wherry.model import digest as digests
 from wherry.model import jsontext
 from wherry.model import reference as references
 from wherry.model.record import Record
@@ -100,18 +101,21 @@ class _Push:
             raise InvalidArgument(f"unknown format {wishes.manifest_format!r}: it is oci or v2s2")
 
     def run(self) -> Pushed:
+        data, media_type = self.send()
+        digest = self._repository.put_manifest(self._reference.tag, data, media_type)
+        self._remember(data, digest)
+        self._progress("", f"{self._reference.tag}: digest: {digest} size: {len(data)}", 0, 0)
+        return Pushed(self._reference.canonical, digest, len(data))
+
+    def send(self) -> tuple[bytes, str]:
+        """Send all but the manifest, which is returned with its media type."""
         layers = transfer_blobs.sources(self._store, images.layer_numbers(self._store.db, self._row.id)[::-1])
         for layer in reversed(layers):
             self._progress(layer.diff_id[7:19], "Preparing", 0, 0)
         kept = self._kept_manifest()
         if kept is not None and self._send_kept(kept, layers):
-            data, media_type = kept.data, kept.media_type
-        else:
-            data, media_type = self._send_new(layers)
-        digest = self._repository.put_manifest(self._reference.tag, data, media_type)
-        self._remember(data, digest)
-        self._progress("", f"{self._reference.tag}: digest: {digest} size: {len(data)}", 0, 0)
-        return Pushed(self._reference.canonical, digest, len(data))
+            return kept.data, kept.media_type
+        return self._send_new(layers)
 
     def _kept_manifest(self) -> manifests.Manifest | None:
         """The manifest that the image came with or was pushed with, if nothing else is asked for."""
@@ -231,6 +235,25 @@ class _Push:
             if db.row("SELECT 1 FROM images WHERE id = ?", (self._row.id,)):
                 images.set_tag(db, self._reference.replace(tag="", digest=digest).canonical, self._row.id)
                 db.execute("UPDATE images SET manifest_digest = ? WHERE id = ?", (digest, self._row.id))
+
+
+def send_image(store: Store, reference: Reference, row: ImageRow, repository: Repository, progress: Progress) -> None:
+    """Bring an image into a repository without a tag, by the digest of its manifest."""
+    data, media_type = _Push(store, reference, row, repository, PushWishes(), progress).send()
+    repository.put_manifest(digests.of(data), data, media_type)
+
+
+def outgoing_manifest(store: Store, row: ImageRow) -> tuple[bytes, str]:
+    """The manifest that an image goes out with, made (and its layers compressed) now if it never had one; with its media type."""
+    if row.manifest_digest:
+        data = images.read_blob(store, row.manifest_digest)
+        return data, manifests.parse(data, "", row.id).media_type
+    layers = transfer_blobs.sources(store, images.layer_numbers(store.db, row.id)[::-1])
+    made = transfer_blobs.make(store, layers, "gzip", None, silent)
+    data = manifest_of(store, row.id, made, manifests.DOCKER_MANIFEST)
+    images.put_blob(store, data)
+    store.db.execute("UPDATE images SET manifest_digest = ? WHERE id = ?", (digests.of(data), row.id))
+    return data, manifests.DOCKER_MANIFEST
 
 
 def manifest_of(store: Store, image_id: str, made: list[Made], media_type: str) -> bytes:

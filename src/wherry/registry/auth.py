@@ -65,7 +65,8 @@ class Authenticator:
             first = self._challenge is None
             self._challenge = chosen
             return first and self.credentials() is not None
-        wanted = str(chosen.parameters.get("scope") or scope)
+        # Our own scope where it says more: a mount needs two repositories, and registries name the first one only.
+        wanted = scope if " " in scope else str(chosen.parameters.get("scope") or scope)
         self._challenge = chosen
         self._tokens.pop(scope, None)
         self._tokens[scope] = self._fetch(wanted)

@@ -35,13 +35,19 @@ class Repository:
         self._auth = Authenticator(self.transport, store, own)
         self._scope = f"repository:{endpoint.path}:{'pull,push' if push else 'pull'}"
 
-    def request(self, method: str, url: str, headers: dict[str, str] | None = None, body: Any = None, *, retry: bool = True) -> Answer:
-        """A request with our credentials; a URL of another origin than the registry's gets none. Raises RegistryError, AccessDenied."""
+    def request(
+        self, method: str, url: str, headers: dict[str, str] | None = None, body: Any = None, *, retry: bool = True, also: str = ""
+    ) -> Answer:
+        """A request with our credentials; a URL of another origin than the registry's gets none. `also`: a repository that it reads, too.
+
+        Raises RegistryError, AccessDenied.
+        """
+        scope = f"{self._scope} repository:{also}:pull" if also else self._scope
         if url.startswith("/"):
             url = self.transport.url(url)
         ours = url.startswith(f"{self.transport.scheme}://{self.endpoint.host}/")
         for last in (False, True):
-            sent = {**(headers or {}), **(self._auth.header(self._scope) if ours else {})}
+            sent = {**(headers or {}), **(self._auth.header(scope) if ours else {})}
             answer = self.transport.request(method, url, sent, body, retry=retry)
             if answer.status != 401 or not ours:
                 return answer
@@ -49,7 +55,7 @@ class Repository:
             if last:
                 raise self._refused(answer)
             refusal = self._refused(answer)
-            if not self._auth.challenged(challenge, self._scope):
+            if not self._auth.challenged(challenge, scope):
                 raise refusal
             if body is not None and not isinstance(body, bytes):
                 body.seek(body.start)

@@ -67,10 +67,20 @@ def upload(repository: Repository, digest: str, fd: int, size: int, *, mount_fro
             place = _begin(repository, ())
 
 
+def mount(repository: Repository, digest: str, other: str) -> bool:
+    """Whether the registry could take a blob over from another repository of its own."""
+    place = _begin(repository, (("mount", digest), ("from", other)))
+    if place:
+        # It began an upload instead, which nobody will finish.
+        repository.request("DELETE", place).__exit__()
+    return not place
+
+
 def _begin(repository: Repository, pairs: tuple[tuple[str, str], ...]) -> str:
     """The place of a new upload; "" when the registry mounted the blob instead."""
     url = repository.transport.url(f"/v2/{repository.endpoint.path}/blobs/uploads/")
-    with repository.request("POST", with_query(url, pairs) if pairs else url, {"Content-Length": "0"}) as answer:
+    other = dict(pairs).get("from", "")
+    with repository.request("POST", with_query(url, pairs) if pairs else url, {"Content-Length": "0"}, also=other) as answer:
         if answer.status == 201 and pairs:
             return ""
         if answer.status not in (202, 201):
