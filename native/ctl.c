@@ -145,9 +145,12 @@ static void request(struct client *c, uint8_t *p, size_t n)
     }
 }
 
+static _Alignas(4096) uint8_t record[RECORD_MAX + HEADER];
+
+void ctl_forget(void) { forget(record, sizeof record); }
+
 void read_client(struct client *c)
 {
-    static uint8_t record[RECORD_MAX + HEADER];
     ssize_t n = recv(c->fd, record, sizeof record, MSG_DONTWAIT);
     if (n < 0 && (errno == EAGAIN || errno == EINTR))
         return;

@@ -25,11 +25,14 @@ static void note_plain(const uint8_t *path, size_t n, struct launched *out)
     }
 }
 
+static _Alignas(4096) uint8_t message[RECORD_MAX + HEADER];
+
+void launch_forget(void) { forget(message, sizeof message); }
+
 /* What L1 and L2 say until the payload's exec closes their end. 0: the payload runs; -1: they have said what failed; 1: they ended
  * without a word. */
 static int listen_to_children(int sock, int status, int tty, struct launched *out)
 {
-    static uint8_t message[RECORD_MAX + HEADER];
     int failed = 0, going = 0;
     for (;;) {
         ssize_t n;

@@ -13,14 +13,14 @@
 #define OUT (64 * 1024)
 
 static struct {
+    _Alignas(4096) char line[2][LINE];
+    char out[OUT + LINE * 6 + 4096]; /* whole pages, for log_forget */
     int dir, fd;
     char name[64], attrs[1024];
     int64_t max_size, size;
     int64_t max_files;
     size_t held[2];
-    char line[2][LINE];
     size_t out_n;
-    char out[OUT + LINE * 6 + 256];
 } log_;
 
 static void open_file(void)
@@ -212,6 +212,16 @@ int log_open(const struct op *op)
         return -1;
     open_file();
     return log_.fd < 0 ? -1 : 0;
+}
+
+/* What is held of a line that hasn't ended stays. */
+void log_forget(void)
+{
+    for (int i = 0; i < 2; i++)
+        if (!log_.held[i])
+            forget(log_.line[i], LINE);
+    if (!log_.out_n)
+        forget(log_.out, sizeof log_.out);
 }
 
 void log_off(void) { log_.fd = -1; }

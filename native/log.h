@@ -7,4 +7,5 @@ void log_off(void);
 void log_bytes(int stream, const char *data, size_t n); /* 0 stdout, 1 stderr */
 void log_flush(void);
 void log_end(void);
+void log_forget(void);
 #endif

@@ -32,8 +32,8 @@ static void reap(void)
 static int due_ms(void)
 {
     int64_t now = now_ms(), next = -1;
-    const int64_t times[] = {m.running ? m.kill_at_ms : 0, m.restart_at_ms};
-    for (int i = 0; i < 2; i++)
+    const int64_t times[] = {m.running ? m.kill_at_ms : 0, m.restart_at_ms, m.busy ? now + 1000 : 0};
+    for (int i = 0; i < 3; i++)
         if (times[i] && (next < 0 || times[i] < next))
             next = times[i];
     if (next < 0)
@@ -83,8 +83,13 @@ static void loop(void)
             if (!busy)
                 continue;
         }
-        if (poll(p, (nfds_t)n, due_ms()) < 0 && errno != EINTR)
+        int ready = poll(p, (nfds_t)n, due_ms());
+        if (ready < 0 && errno != EINTR)
             _exit(125);
+        if (ready > 0)
+            m.busy = 1;
+        else if (m.busy)
+            rest();
         if (p[0].revents) {
             struct signalfd_siginfo info;
             while (read(m.signal_fd, &info, sizeof info) > 0)
@@ -304,6 +309,7 @@ static _Noreturn void monitor(int plan_fd, int status, int attach, int exec, con
             }
         }
     }
+    m.busy = 1;
     say_started(status);
     close(status);
     plan_free(&plan);

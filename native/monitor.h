@@ -18,7 +18,7 @@ struct client {
 
 struct monitor {
     int exec, tty, open_stdin, stdin_once;
-    char id[80], run_dir[4096], state_dir[4096], live[200];
+    char id[80], live[200];
     int run_fd, state_fd, live_fd, listen_fd, signal_fd;
     int plan_fd;
     struct launched proc;
@@ -35,16 +35,22 @@ struct monitor {
     pid_t self;
     int64_t self_start;
     struct client clients[CLIENTS];
-    /* output that some client has not taken yet */
+    int busy; /* something was done since the memory was given back */
+    /* output that some client has not taken yet: out_n bytes of out */
     size_t out_n;
     int out_type;
-    char out[CHUNK];
-    /* input that the container has not taken yet */
+    /* input that the container has not taken yet: in_at … in_n of in */
     size_t in_n, in_at;
     int in_eof;
-    char in[RECORD_MAX];
+    char run_dir[4096], state_dir[4096];
+    /* whole pages, which an idle monitor gives back */
+    _Alignas(4096) char out[CHUNK];
+    _Alignas(4096) char in[RECORD_MAX];
 };
 extern struct monitor m;
+
+/* idle.c */
+void rest(void);
 
 /* record.c: the files that tell others */
 size_t state_text(char *to, size_t size);
@@ -72,6 +78,7 @@ void exit_to(struct client *c);
 void read_client(struct client *c);
 void take_last_words(void);
 void welcome(void);
+void ctl_forget(void);
 
 /* life.c: start, end, restart */
 int start(const struct plan *plan, int status);

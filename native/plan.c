@@ -95,7 +95,7 @@ static int slots_ok(const struct op *op, uint8_t *filled)
 
 static int validate(const struct plan *p, char *why, size_t size)
 {
-    static uint8_t filled[SLOTS];
+    uint8_t filled[SLOTS];
     memset(filled, 0, sizeof filled);
     size_t at = 8;
     int phase = 0, index = 0, ended = 0;

@@ -404,6 +404,10 @@ int tar_next(struct tar *t, struct tar_member *m)
         if (m->type == '0' && n && m->name[n - 1] == '/')
             m->type = '5';
         int has_data = m->type == '0' || m->type == 'S';
+        /* Links, folders and devices have no data, whatever their header says: so GNU's, Go's and Python's readers have it, and a
+         * reader that went another way would see other members than those who looked the image over. */
+        if (m->type >= '1' && m->type <= '6')
+            m->size = 0;
         t->left = has_data ? m->size : 0;
         if (!has_data && m->size && skip(t, m->size + (512 - m->size % 512) % 512))
             return -1;

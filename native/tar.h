@@ -8,7 +8,7 @@
 
 #define TAR_PATH 4097
 #define TAR_XATTRS 64
-#define TAR_EXTENTS 4096
+#define TAR_EXTENTS 65536
 #define TAR_META (1u << 20)
 
 struct tar_xattr { char name[256]; const char *value; size_t size; };

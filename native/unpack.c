@@ -12,14 +12,10 @@
 #include <sys/xattr.h>
 #include <unistd.h>
 
-#define IN_ROOT 0x10u
-#define NO_MAGICLINKS 2u
-#define NO_SYMLINKS 4u
-
 struct unpacker {
     int root;
     int keep_owners, oci;
-    uint64_t max_bytes, max_entries, bytes, entries;
+    uint64_t max_bytes, max_entries, bytes, entries, left_out;
     /* the folder of the last member: most members share it with the one before */
     char parent_name[TAR_PATH];
     int parent;
@@ -59,15 +55,6 @@ static int clean_name(const char *name, char *to, size_t size)
     return 0;
 }
 
-static int in_root(struct unpacker *u, const char *path, uint64_t flags, uint64_t more)
-{
-    for (int tries = 0;; tries++) {
-        int fd = sys_openat2(u->root, *path ? path : ".", flags | O_CLOEXEC, 0, IN_ROOT | NO_MAGICLINKS | more);
-        if (fd >= 0 || (errno != EAGAIN && errno != EINTR) || tries > 100)
-            return fd;
-    }
-}
-
 static void forget_parent(struct unpacker *u)
 {
     if (u->parent >= 0)
@@ -75,13 +62,41 @@ static void forget_parent(struct unpacker *u)
     u->parent = -1;
 }
 
+static int is_whiteout(const struct stat *st)
+{
+    return S_ISCHR(st->st_mode) && st->st_rdev == makedev(0, 0);
+}
+
+static int make_opaque(int folder)
+{
+    return fsetxattr(folder, "user.overlay.opaque", "y", 1, 0);
+}
+
+/* One missing folder on the way to a member. What this layer deleted and then puts something into is a folder made anew. */
+static int make_folder(struct unpacker *u, int at, const char *name, const char *path)
+{
+    struct stat st = {0};
+    int deleted = fstatat(at, name, &st, AT_SYMLINK_NOFOLLOW) == 0 && is_whiteout(&st);
+    if (deleted && unlinkat(at, name, 0))
+        return -1;
+    if (mkdirat(at, name, 0755)) {
+        if (errno == EEXIST) /* a link that leads nowhere: not ours to make what it points to; or a file */
+            errno = S_ISLNK(st.st_mode) ? ELOOP : ENOTDIR;
+        return -1;
+    }
+    int fd = resolve_in_root(u->root, path, O_RDONLY | O_DIRECTORY);
+    if (fd >= 0 && deleted && u->oci)
+        make_opaque(fd);
+    return fd;
+}
+
 /* A folder below the root, made with all its parents where it is missing. */
 static int open_folder(struct unpacker *u, const char *path)
 {
-    int fd = in_root(u, path, O_RDONLY | O_DIRECTORY, 0);
-    if (fd >= 0 || errno != ENOENT)
+    int fd = resolve_in_root(u->root, path, O_RDONLY | O_DIRECTORY);
+    if (fd >= 0 || (errno != ENOENT && errno != ENOTDIR))
         return fd;
-    char part[TAR_PATH];
+    char part[TAR_PATH], name[TAR_PATH];
     size_t n = 0;
     int at = dup(u->root);
     for (const char *p = path; at >= 0 && *p;) {
@@ -91,16 +106,11 @@ static int open_folder(struct unpacker *u, const char *path)
         memcpy(part + n, p, len);
         n += len;
         part[n] = 0;
-        fd = in_root(u, part, O_RDONLY | O_DIRECTORY, 0);
-        if (fd < 0 && errno == ENOENT) {
-            char name[TAR_PATH];
-            memcpy(name, p, len);
-            name[len] = 0;
-            if (mkdirat(at, name, 0755) == 0)
-                fd = in_root(u, part, O_RDONLY | O_DIRECTORY, 0);
-            else if (errno == EEXIST)
-                errno = ELOOP; /* a link that leads nowhere: not ours to make what it points to */
-        }
+        memcpy(name, p, len);
+        name[len] = 0;
+        fd = resolve_in_root(u->root, part, O_RDONLY | O_DIRECTORY);
+        if (fd < 0 && (errno == ENOENT || errno == ENOTDIR))
+            fd = make_folder(u, at, name, part);
         int e = errno;
         close(at);
         at = fd;
@@ -122,11 +132,6 @@ static int open_parent(struct unpacker *u, const char *name, const char **base)
     u->parent_name[n] = 0;
     u->parent = open_folder(u, u->parent_name);
     return u->parent;
-}
-
-static int is_whiteout(const struct stat *st)
-{
-    return S_ISCHR(st->st_mode) && st->st_rdev == makedev(0, 0);
 }
 
 /* Make room for a member. 1: a folder is there and stays; 2: a whiteout was there; 0: nothing is there now. */
@@ -224,17 +229,12 @@ static void set_folder_times(struct unpacker *u)
         t[0] = t[1];
         const char *name = u->folders + at + 16;
         at += 16 + strlen(name) + 1;
-        int fd = in_root(u, name, O_RDONLY | O_DIRECTORY, NO_SYMLINKS);
+        int fd = resolve_in_root(u->root, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
         if (fd < 0)
             continue; /* replaced by something else meanwhile */
         futimens(fd, t);
         close(fd);
     }
-}
-
-static int make_opaque(int folder)
-{
-    return fsetxattr(folder, "user.overlay.opaque", "y", 1, 0);
 }
 
 static int unpack_folder(struct unpacker *u, const char *name, const struct tar_member *m)
@@ -315,7 +315,7 @@ static int unpack_link(struct unpacker *u, const char *name, const struct tar_me
     char folder[TAR_PATH] = "";
     if (slash)
         memcpy(folder, target, (size_t)(slash - target)), folder[slash - target] = 0;
-    int from = in_root(u, folder, O_PATH | O_DIRECTORY, 0);
+    int from = resolve_in_root(u->root, folder, O_PATH | O_DIRECTORY);
     if (from < 0)
         return refuse(u, "a hard link to what isn't there");
     const char *from_base = slash ? slash + 1 : target;
@@ -324,7 +324,7 @@ static int unpack_link(struct unpacker *u, const char *name, const struct tar_me
     int bad = 0;
     if (parent < 0)
         bad = refuse(u, strerror(errno));
-    else if (fstatat(from, from_base, &a, AT_SYMLINK_NOFOLLOW))
+    else if (fstatat(from, from_base, &a, AT_SYMLINK_NOFOLLOW) || is_whiteout(&a))
         bad = refuse(u, "a hard link to what isn't there");
     else if (fstatat(parent, base, &b, AT_SYMLINK_NOFOLLOW) == 0 && a.st_dev == b.st_dev && a.st_ino == b.st_ino)
         bad = 0; /* itself */
@@ -364,8 +364,7 @@ static int unpack_special(struct unpacker *u, const char *name, const struct tar
         if (kind == S_IFIFO || errno != EPERM)
             return refuse(u, strerror(errno));
         /* Nobody makes devices in a user namespace. Images hold them in /dev, which every container covers. */
-        static const char text[] = "unpack: a device node was left out\n";
-        write_all(2, text, sizeof text - 1);
+        u->left_out++;
         return 0;
     }
     return set_bare(u, base, m, 0);
@@ -439,6 +438,24 @@ static int number_option(const char *text, uint64_t *to)
     return 0;
 }
 
+/* A name is the archive's choice: what a terminal or a reader of lines would act on is written as octal. */
+static int complain(const char *name, const char *why)
+{
+    char text[4 * TAR_PATH + 512];
+    size_t n = text_append(text, sizeof text, 0, "unpack: ");
+    for (const unsigned char *p = (const unsigned char *)name; *p; p++) {
+        char shown[5] = {(char)*p};
+        if (*p < ' ' || *p == 127 || *p == '\\')
+            shown[0] = '\\', shown[1] = (char)('0' + (*p >> 6)), shown[2] = (char)('0' + (*p >> 3 & 7)), shown[3] = (char)('0' + (*p & 7));
+        n = text_append(text, sizeof text, n, shown);
+    }
+    n = text_append(text, sizeof text, n, ": ");
+    n = text_append(text, sizeof text, n, why);
+    n = text_append(text, sizeof text, n, "\n");
+    write_all(2, text, n);
+    return 1;
+}
+
 int cmd_unpack(int argc, char **argv)
 {
     struct unpacker u = {.root = -1, .keep_owners = 1, .oci = 1, .max_bytes = UINT64_MAX, .max_entries = UINT64_MAX, .parent = -1};
@@ -473,16 +490,9 @@ int cmd_unpack(int argc, char **argv)
     static struct tar t;
     static struct tar_member m;
     static struct recipe written;
-    char text[TAR_PATH + 512];
-    size_t n;
     int recipe_fd = recipe && u.root >= 0 ? open(recipe, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600) : -1;
-    if (u.root < 0 || (recipe && recipe_fd < 0)) {
-        n = text_append(text, sizeof text, text_append(text, sizeof text, 0, "unpack: "), u.root < 0 ? folder : recipe);
-        n = text_append(text, sizeof text, text_append(text, sizeof text, n, ": "), strerror(errno));
-        n = text_append(text, sizeof text, n, "\n");
-        write_all(2, text, n);
-        return 1;
-    }
+    if (u.root < 0 || (recipe && recipe_fd < 0))
+        return complain(u.root < 0 ? folder : recipe, strerror(errno));
     tar_begin(&t, 0);
     if (recipe) {
         recipe_begin(&written, recipe_fd);
@@ -491,33 +501,20 @@ int cmd_unpack(int argc, char **argv)
     int more;
     while ((more = tar_next(&t, &m)) > 0 && !unpack_member(&u, &t, &m))
         continue;
-    if (more != 0) {
-        n = text_append(text, sizeof text, 0, "unpack: ");
-        n = text_append(text, sizeof text, n, m.name[0] ? m.name : "the archive");
-        n = text_append(text, sizeof text, n, ": ");
-        n = text_append(text, sizeof text, n, more < 0 ? t.why : u.why);
-        n = text_append(text, sizeof text, n, "\n");
-        write_all(2, text, n);
-        return 1;
-    }
+    if (more)
+        return complain(m.name[0] ? m.name : "the archive", more < 0 ? t.why : u.why);
     tar_drain(&t);
-    if (recipe && recipe_end(&written)) {
-        n = text_append(text, sizeof text, text_append(text, sizeof text, 0, "unpack: the recipe: "), strerror(errno));
-        n = text_append(text, sizeof text, n, "\n");
-        write_all(2, text, n);
-        return 1;
-    }
+    if (recipe && recipe_end(&written))
+        return complain(recipe, strerror(errno));
     forget_parent(&u);
     set_folder_times(&u);
     free(u.folders);
-    if (sync_it && syncfs(u.root)) {
-        n = text_append(text, sizeof text, text_append(text, sizeof text, 0, "unpack: syncing: "), strerror(errno));
-        n = text_append(text, sizeof text, n, "\n");
-        write_all(2, text, n);
-        return 1;
-    }
-    n = text_number(text, sizeof text, text_append(text, sizeof text, 0, "entries="), (int64_t)u.entries);
+    if (sync_it && syncfs(u.root))
+        return complain(folder, strerror(errno));
+    char text[128];
+    size_t n = text_number(text, sizeof text, text_append(text, sizeof text, 0, "entries="), (int64_t)u.entries);
     n = text_number(text, sizeof text, text_append(text, sizeof text, n, " bytes="), (int64_t)u.bytes);
+    n = text_number(text, sizeof text, text_append(text, sizeof text, n, " left-out="), (int64_t)u.left_out);
     n = text_append(text, sizeof text, n, "\n");
     return write_all(1, text, n) ? 1 : 0;
 }

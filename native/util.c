@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
@@ -206,6 +207,13 @@ int recv_fd(int sock)
     return fd;
 }
 
+void forget(void *p, size_t n)
+{
+    uintptr_t from = ((uintptr_t)p + 4095) & ~(uintptr_t)4095, to = ((uintptr_t)p + n) & ~(uintptr_t)4095;
+    if (from < to)
+        madvise((void *)from, to - from, MADV_DONTNEED);
+}
+
 /* Close every descriptor from `first` up but those in keep[] (any order). */
 int close_from(int first, const int *keep, int keeps)
 {
@@ -264,7 +272,7 @@ pid_t sys_clone3_into(uint64_t flags, int cgroup_fd, int *pidfd)
 
 void report_failed(int fd, int op, int err, const char *detail)
 {
-    static uint8_t p[20 + 4096];
+    uint8_t p[20 + 4096];
     size_t n = strlen(detail);
     if (n > 4096)
         n = 4096;

@@ -71,6 +71,7 @@ int send_record(int fd, int type, uint32_t tag, const void *payload, size_t n, i
 int send_fd(int sock, int fd);
 int recv_fd(int sock);
 int close_from(int first, const int *keep, int keeps);
+void forget(void *p, size_t n); /* whole pages in it become zeros that cost nothing */
 int copy_text(char *to, size_t size, const char *from);
 
 /* calls that older headers lack */
@@ -112,6 +113,8 @@ struct launched {
     size_t plain_size;
 };
 int launch(const struct plan *plan, int plan_fd, int status, int tty, int open_stdin, int is_exec, struct launched *out);
+
+void launch_forget(void);
 
 /* first.c */
 struct stage {
