@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 import os
 import re
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -112,6 +113,7 @@ def idle_memory(peer: Peer) -> float:
     """Private kB for each of 20 idle containers, of the processes that the engine keeps beside them."""
     for i in range(20):
         start(peer, f"m{i}")
+    time.sleep(3)  # idle is what a container is after its start has settled
     total = 0
     for pid in filter(str.isdigit, os.listdir("/proc")):
         try:
