@@ -11,7 +11,7 @@ from pathlib import Path
 CHECKOUT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(CHECKOUT / "src"))
 
-from wherry.cli import create_options, table  # noqa: E402
+from wherry.cli import noeffect, refused, table  # noqa: E402
 from wherry.cli.context import Context  # noqa: E402
 from wherry.cli.help import command_help, overview  # noqa: E402
 from wherry.model import config  # noqa: E402
@@ -31,9 +31,14 @@ def commands() -> str:
         seen.add(module)
         parts += [f"## {path}\n", _block(command_help(context, path))]
     parts += ["## Flags of `run` and `create` that are accepted without effect\n", "| flag | why |\n|---|---|"]
-    parts += [f"| `--{name}` | {why} |" for name, (_option, why) in sorted(create_options.NO_EFFECT.items())]
-    parts += ["\n## Flags of `run` and `create` that are refused\n", "| flag | instead |\n|---|---|"]
-    parts += [f"| `{'--' if len(name) > 1 else '-'}{name}` | {why} |" for name, why in sorted(create_options.LATER.items())]
+    parts += [f"| `--{option.name}` | {why} |" for option, why in noeffect.NO_EFFECT]
+    parts += ["\n## Flags that are refused\n", "Flags of docker and podman that are understood and not supported yet.\n"]
+    parts += ["| command | flag | instead |\n|---|---|---|"]
+    done = set()
+    for path, (module, _summary) in table.COMMANDS.items():
+        if module not in done and module != "create":
+            done.add(module)
+            parts += [f"| `{path}` | `{'--' if len(n) > 1 else '-'}{n}` | {why} |" for n, why in sorted(refused.reasons(module).items())]
     parts += ["\n## Commands that are refused\n", "| command | instead |\n|---|---|"]
     parts += [f"| `{name}` | {why} |" for name, why in sorted(table.NOT_YET.items())]
     return "\n".join(parts) + "\n"

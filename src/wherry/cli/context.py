@@ -36,7 +36,7 @@ class Context:
             if name in _WITH_VALUE:
                 if not equals:
                     if at >= len(words):
-                        raise UsageError(f"flag needs an argument: {name}")
+                        raise _flag_error(f"flag needs an argument: {name}")
                     value = words[at]
                     at += 1
                 self._global(name, value)
@@ -55,7 +55,7 @@ class Context:
             elif name in ("--host", "-H", "--context", "--tls", "--tlsverify"):
                 raise Unsupported(f"{name}: there is no daemon to talk to", hint="leave it out: wherry works in-process")
             else:
-                raise UsageError(f"unknown flag: {name}")
+                raise _flag_error(f"unknown flag: {name}" if name.startswith("--") else f"unknown shorthand flag: '{name[1]}' in {word}")
         return words[at:]
 
     def _global(self, name: str, value: str) -> None:
@@ -96,6 +96,12 @@ class Context:
         hint = getattr(error, "hint", "")
         if hint:
             self.error(hint)
+
+
+def _flag_error(text: str) -> UsageError:
+    from wherry.cli.options import FlagError
+
+    return FlagError(text)
 
 
 def write(fd: int, data: bytes) -> None:

@@ -91,26 +91,34 @@ def _load(name: str) -> Any:
 
 
 def _report(context: Context, error: WherryError, path: str) -> int:
-    program = context.program
-    runner = path in _RUNNERS
-    usage = error.id == "usage"
+    """docker's forms: flags and counts with the usage line; run and create behind the program's name; the rest plain."""
+    from wherry.cli.options import CountError, FlagError
+
+    command = f"{context.program} {path}".rstrip()
     text = error.message
     if error.daemon:
         text = f"Error response from daemon: {text}"
-    if runner or usage:
-        text = f"{program}: {text}"
     if error.hint:
         text += f"\n{error.hint}"
-    if runner or usage:
-        text += f"\n\nRun '{program} {path} --help' for more information" if path else f"\n\nRun '{program} --help' for more information"
+    code = error.exit_code
+    if isinstance(error, FlagError):
+        text += f"\n\nUsage:  {command} {_usage(path)}\n\nRun '{command} --help' for more information"
+    elif isinstance(error, CountError):
+        see = "See" if "at least" in text else "Run"
+        text = f"{context.program}: '{command}' {text}\n\nUsage:  {command} {_usage(path)}\n\n{see} '{command} --help' for more information"
+    elif path in _RUNNERS:
+        text = f"{context.program}: {text}\n\nRun '{command} --help' for more information"
+        code = code if code in (126, 127) else 125
     _complain(text)
     if context.debugging:
         import traceback
 
         traceback.print_exc()
-    if runner:
-        return error.exit_code if error.exit_code in (126, 127) else 125
-    return error.exit_code
+    return code
+
+
+def _usage(path: str) -> str:
+    return str(_load(table.COMMANDS[path][0]).USAGE) if path else "[OPTIONS] COMMAND [ARG...]"
 
 
 def _no_command(context: Context, words: list[str]) -> int:

@@ -6,16 +6,31 @@ word that is no option ends them, too (run, create, exec: what follows belongs t
 
 from __future__ import annotations
 
-from wherry.errors import Unsupported, UsageError
+from wherry.errors import UsageError, WherryError
 from wherry.model.record import Record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
 
+class FlagError(UsageError):
+    """An option that doesn't exist or has a bad value: docker's client says so with the usage line, and 125 for every command."""
+
+    exit_code = 125
+
+
+class CountError(UsageError):
+    """Too few or too many words that are no options."""
+
+
 class Option(Record):
-    """One option. `kind`: "bool", "str", "int", "list" (may be repeated)."""
+    """One option. `kind`: "bool", "str", "int", "list" (may be repeated). `check` turns a value's text into the value, or raises.
+
+    Of what `check` raises, what docker's client finds becomes a FlagError; a `UsageError` from it always does, and an
+    InvalidArgument unless `late` is set: then it is an error of the engine's, as docker's daemon finds it.
+    """
 
     name: str
     short: str = ""
@@ -24,6 +39,8 @@ class Option(Record):
     placeholder: str = ""
     help: str = ""
     hidden: bool = False
+    check: Callable[[str], Any] | None = None
+    late: bool = False
 
     @property
     def initial(self) -> Any:
@@ -49,8 +66,8 @@ class Parsed:
             raise AttributeError(name) from None
 
 
-def parse(options: tuple[Option, ...], words: list[str], *, interspersed: bool = True, later: dict[str, str] | None = None) -> Parsed:
-    """Parse `words`. `later` maps options that are not supported to the reason; raises UsageError, Unsupported."""
+def parse(options: tuple[Option, ...], words: list[str], *, interspersed: bool = True, later: dict[str, str] | str = "") -> Parsed:
+    """Parse `words`. `later`: the command's name in cli/refused, or a table as there. Raises FlagError, Help."""
     by_name = {o.name: o for o in options}
     by_short = {o.short: o for o in options if o.short}
     values: dict[str, Any] = {o.name.replace("-", "_"): o.initial for o in options}
@@ -73,7 +90,7 @@ def parse(options: tuple[Option, ...], words: list[str], *, interspersed: bool =
             name, equals, value = word[2:].partition("=")
             option = by_name.get(name)
             if option is None:
-                _unknown(name, by_name, later or {})
+                _unknown(name, by_name, later)
             at = _take(option, equals, value, words, at, values, given, "--" + name)  # type: ignore[arg-type]
             continue
         letters = word[1:]
@@ -82,7 +99,7 @@ def parse(options: tuple[Option, ...], words: list[str], *, interspersed: bool =
             if option is None:
                 if letters[0] == "h":
                     raise Help
-                _unknown_short(letters[0], word, later or {})
+                _unknown_short(letters[0], word, later)
             letters = letters[1:]
             if option.kind == "bool" and not letters.startswith("="):  # type: ignore[union-attr]
                 _store(option, "true", values, given, "-" + option.short)  # type: ignore[union-attr, arg-type]
@@ -97,19 +114,28 @@ class Help(Exception):
     """--help or -h was given."""
 
 
-def _unknown(name: str, known: dict[str, Option], later: dict[str, str]) -> None:
+def _unknown(name: str, known: dict[str, Option], later: dict[str, str] | str) -> None:
     if name == "help":
         raise Help
+    if len(name) > 1:
+        _refuse("--" + name, name, later)
+    near = nearest(name, [n for n, option in known.items() if not option.hidden])
+    raise FlagError(f"unknown flag: --{name}", hint=f"Did you mean --{near}?" if near else "")
+
+
+def _unknown_short(letter: str, word: str, later: dict[str, str] | str) -> None:
+    _refuse("-" + letter, letter, later)
+    raise FlagError(f"unknown shorthand flag: '{letter}' in {word}")
+
+
+def _refuse(flag: str, name: str, later: dict[str, str] | str) -> None:
+    if isinstance(later, str):
+        from wherry.cli import refused
+
+        later = refused.reasons(later)
     if name in later:
-        raise Unsupported(f"--{name} is not supported yet", hint=later[name])
-    near = nearest(name, list(known))
-    raise UsageError(f"unknown flag: --{name}", hint=f"did you mean --{near}?" if near else "")
-
-
-def _unknown_short(letter: str, word: str, later: dict[str, str]) -> None:
-    if letter in later:
-        raise Unsupported(f"-{letter} is not supported yet", hint=later[letter])
-    raise UsageError(f"unknown shorthand flag: '{letter}' in {word}")
+        reason = later[name]
+        raise FlagError(f"flag {flag} is not supported yet" + (f": {reason}" if reason else ""))
 
 
 def _take(option: Option, equals: str, value: str, words: list[str], at: int, values: dict[str, Any], given: set[str], shown: str) -> int:
@@ -118,7 +144,7 @@ def _take(option: Option, equals: str, value: str, words: list[str], at: int, va
         return at
     if not equals:
         if at >= len(words):
-            raise UsageError(f"flag needs an argument: {shown if shown.startswith('--') else repr(shown[1:]) + ' in ' + shown}")
+            raise FlagError(f"flag needs an argument: {shown if shown.startswith('--') else repr(shown[1:]) + ' in ' + shown}")
         value = words[at]
         at += 1
     _store(option, value, values, given, shown)
@@ -132,21 +158,44 @@ _FALSE = ("0", "f", "F", "false", "FALSE", "False")
 def _store(option: Option, text: str, values: dict[str, Any], given: set[str], shown: str) -> None:
     key = option.name.replace("-", "_")
     given.add(option.name)
+    value: Any = text
     if option.kind == "bool":
         if text not in _TRUE and text not in _FALSE:
-            raise UsageError(f'invalid argument "{text}" for "{_both(option)}" flag: strconv.ParseBool: parsing "{text}": invalid syntax')
-        values[key] = text in _TRUE
+            raise _bad(option, text, f'strconv.ParseBool: parsing "{text}": invalid syntax')
+        value = text in _TRUE
     elif option.kind == "int":
+        value = _integer(option, text)
+    elif option.check is not None:
         try:
-            values[key] = int(text, 10)
-        except ValueError:
-            raise UsageError(
-                f'invalid argument "{text}" for "{_both(option)}" flag: strconv.ParseInt: parsing "{text}": invalid syntax'
-            ) from None
-    elif option.kind == "list":
-        values[key].append(text)
+            value = option.check(text)
+        except WherryError as error:
+            if option.late and not isinstance(error, UsageError):
+                raise
+            raise _bad(option, text, error.message) from None
+    if option.kind == "list":
+        values[key].append(value)
     else:
-        values[key] = text
+        values[key] = value
+
+
+def _bad(option: Option, text: str, reason: str) -> FlagError:
+    from wherry.model import jsontext
+
+    return FlagError(f'invalid argument {jsontext.dumps(text)} for "{_both(option)}" flag: {reason}')
+
+
+def _integer(option: Option, text: str) -> int:
+    """Go's strconv.ParseInt with base 0: 0x, 0o, 0b, a leading 0 for octal, underscores between digits."""
+    digits = text.lstrip("+-")
+    try:
+        if not text.isascii() or text != text.strip() or len(text) - len(digits) > 1:
+            raise ValueError(text)
+        number = int(text, 8 if digits.isdigit() and digits[0] == "0" else 0)
+    except ValueError:
+        raise _bad(option, text, f'strconv.ParseInt: parsing "{text}": invalid syntax') from None
+    if not -(1 << 63) <= number < 1 << 63:
+        raise _bad(option, text, f'strconv.ParseInt: parsing "{text}": value out of range')
+    return number
 
 
 def _both(option: Option) -> str:

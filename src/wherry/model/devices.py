@@ -1,24 +1,27 @@
-"""--device HOST[:CONTAINER][:rwm]."""
+"""--device HOST[:CONTAINER][:rwm] (docker/cli, opts: validateLinuxPath)."""
 
 from __future__ import annotations
 
-from wherry.errors import InvalidArgument
+from wherry.errors import UsageError
 
 
 def parse(text: str) -> dict[str, str]:
-    """docker's {"PathOnHost", "PathInContainer", "CgroupPermissions"}. Raises InvalidArgument."""
+    """docker's {"PathOnHost", "PathInContainer", "CgroupPermissions"}. Raises UsageError."""
     parts = text.split(":")
     host = parts[0]
+    if len(parts) > 3 or not host:
+        raise UsageError(f"bad format for path: {text}")
     inside, permissions = host, "rwm"
-    if len(parts) == 2:
-        if _is_mode(parts[1]):
-            permissions = parts[1]
-        else:
-            inside = parts[1]
-    elif len(parts) == 3:
-        inside, permissions = parts[1], parts[2]
-    if len(parts) > 3 or not host or not inside or not _is_mode(permissions):
-        raise InvalidArgument(f"invalid device specification: {text}")
+    if len(parts) == 2 and _is_mode(parts[1]):
+        permissions = parts[1]
+    elif len(parts) > 1:
+        inside = parts[1]
+    if len(parts) == 3:
+        permissions = parts[2]
+        if not _is_mode(permissions):
+            raise UsageError(f"bad mode specified: {permissions}")
+    if not inside.startswith("/"):
+        raise UsageError(f"{inside} is not an absolute path")
     return {"PathOnHost": host, "PathInContainer": inside, "CgroupPermissions": permissions}
 
 

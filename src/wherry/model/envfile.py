@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 
-from wherry.errors import InvalidArgument
+from wherry.errors import UsageError
 
 
 def variable(text: str) -> str:
     """-e KEY=VALUE as it is; -e KEY takes the caller's value, and stays KEY alone (take it away) where there is none."""
     if not text or text.startswith("="):
-        raise InvalidArgument(f"invalid environment variable: {text}")
+        raise UsageError(f"invalid environment variable: {text}")
     if "=" in text:
         return text
     value = os.environ.get(text)
@@ -18,25 +18,25 @@ def variable(text: str) -> str:
 
 
 def read_file(path: str, *, lookup: bool = True) -> list[str]:
-    """The lines of an env-file. No quotes, no expansion; # lines and empty lines are skipped. Raises InvalidArgument."""
+    """The lines of an env-file. No quotes, no expansion; # lines and empty lines are skipped. Raises UsageError."""
     try:
         with open(path, "rb") as file:
             data = file.read()
     except OSError as error:
-        raise InvalidArgument(f"open {path}: {(os.strerror(error.errno or 0)).lower()}", exit_code=125) from error
+        raise UsageError(f"open {path}: {(os.strerror(error.errno or 0)).lower()}") from error
     found = []
     for number, raw in enumerate(data.removeprefix(b"\xef\xbb\xbf").split(b"\n"), 1):
         try:
             line = raw.removesuffix(b"\r").decode("utf-8").lstrip()
         except UnicodeDecodeError:
-            raise InvalidArgument(f"invalid utf8 bytes at line {number} of {path}") from None
+            raise UsageError(f"invalid utf8 bytes at line {number} of {path}") from None
         if not line or line.startswith("#"):
             continue
         key, equals, _value = line.partition("=")
         if not key:
-            raise InvalidArgument(f"no variable name on line '{line}'")
+            raise UsageError(f"no variable name on line '{line}'")
         if any(c in " \t\v\f\r" for c in key):
-            raise InvalidArgument(f"variable '{key}' contains whitespaces")
+            raise UsageError(f"variable '{key}' contains whitespaces")
         if equals:
             found.append(line)
         elif lookup:
@@ -48,11 +48,17 @@ def read_file(path: str, *, lookup: bool = True) -> list[str]:
     return found
 
 
+def label(text: str) -> str:
+    """A --label as it is. Raises UsageError."""
+    if not text or text.startswith("="):
+        raise UsageError(f"invalid label '{text}': empty name")
+    return text
+
+
 def labels(texts: list[str]) -> dict[str, str]:
+    """{"key": "value"}; a label without a value has an empty one. Raises UsageError."""
     found = {}
     for text in texts:
-        key, _, value = text.partition("=")
-        if not key:
-            raise InvalidArgument(f"invalid label '{text}': empty name")
+        key, _, value = label(text).partition("=")
         found[key] = value
     return found

@@ -18,7 +18,7 @@ OPTIONS = (
 
 
 def run(context: Context, words: list[str]) -> int:
-    parsed = parse(OPTIONS, words)
+    parsed = parse(OPTIONS, words, later="attach")
     needs_exactly(context, parsed.words, 1)
     code = context.engine.containers.attach(
         parsed.words[0], stdin=not parsed.no_stdin, sig_proxy=parsed.sig_proxy, detach_keys=parsed.detach_keys

@@ -18,7 +18,7 @@ OPTIONS = (
 
 
 def run(context: Context, words: list[str]) -> int:
-    parsed = parse(OPTIONS, words)
+    parsed = parse(OPTIONS, words, later="container_inspect")
     needs_names(context, parsed.words)
     get = context.engine.containers.inspect
     return documents.show(

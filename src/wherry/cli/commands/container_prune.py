@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from wherry.cli.commands import filters
+from wherry.cli.commands.several import needs_exactly
 from wherry.cli.options import Option, parse
 from wherry.model import sizes
 
@@ -19,6 +20,7 @@ OPTIONS = (
 
 def run(context: Context, words: list[str]) -> int:
     parsed = parse(OPTIONS, words)
+    needs_exactly(context, parsed.words, 0)
     if not parsed.force and not filters.confirmed("WARNING! This will remove all stopped containers."):
         return 0
     ids, freed = context.engine.containers.prune(filters.parsed(parsed.filter))

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from wherry.cli.commands.several import needs_names
 from wherry.cli.options import Option, parse
-from wherry.errors import UsageError
 from wherry.model import envfile
 from wherry.model.container import ExecRequest
 
@@ -15,7 +15,7 @@ USAGE = "[OPTIONS] CONTAINER COMMAND [ARG...]"
 OPTIONS = (
     Option("detach", "d", "bool", help="Detached mode: run command in the background"),
     Option("detach-keys", help="Override the key sequence for detaching a container"),
-    Option("env", "e", "list", help="Set environment variables"),
+    Option("env", "e", "list", check=envfile.variable, help="Set environment variables"),
     Option("env-file", kind="list", help="Read in a file of environment variables"),
     Option("interactive", "i", "bool", help="Keep STDIN open even if not attached"),
     Option("privileged", kind="bool", help="Give extended privileges to the command"),
@@ -26,13 +26,12 @@ OPTIONS = (
 
 
 def run(context: Context, words: list[str]) -> int:
-    parsed = parse(OPTIONS, words, interspersed=False)
-    if len(parsed.words) < 2:
-        raise UsageError(f"'{context.path}' requires at least 2 arguments")
+    parsed = parse(OPTIONS, words, interspersed=False, later="exec")
+    needs_names(context, parsed.words, 2)
     env: list[str] = []
     for path in parsed.env_file:
         env += envfile.read_file(path)
-    env += [envfile.variable(text) for text in parsed.env]
+    env += parsed.env
     request = ExecRequest(
         cmd=tuple(parsed.words[1:]),
         tty=parsed.tty,

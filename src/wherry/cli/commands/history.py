@@ -32,7 +32,7 @@ _HEADERS = {
 
 
 def run(context: Context, words: list[str]) -> int:
-    parsed = parse(OPTIONS, words)
+    parsed = parse(OPTIONS, words, later="history")
     needs_exactly(context, parsed.words, 1)
     rows = [_fields(entry, parsed.no_trunc, parsed.human) for entry in context.engine.images.history(parsed.words[0])]
     if parsed.quiet:

@@ -15,7 +15,7 @@ OPTIONS = (Option("format", "f", help="Format output using a Go template, or 'js
 
 
 def run(context: Context, words: list[str]) -> int:
-    parsed = parse(OPTIONS, words)
+    parsed = parse(OPTIONS, words, later="image_inspect")
     needs_names(context, parsed.words)
     return documents.show(
         context, parsed.words, parsed.format, context.engine.images.inspect, "Error response from daemon: No such image: {}"

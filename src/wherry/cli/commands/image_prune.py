@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from wherry.cli.commands import filters
+from wherry.cli.commands.several import needs_exactly
 from wherry.cli.options import Option, parse
 from wherry.model import sizes
 
@@ -19,7 +20,8 @@ OPTIONS = (
 
 
 def run(context: Context, words: list[str]) -> int:
-    parsed = parse(OPTIONS, words)
+    parsed = parse(OPTIONS, words, later="image_prune")
+    needs_exactly(context, parsed.words, 0)
     what = "all images without at least one container associated to them" if parsed.all else "all dangling images"
     if not parsed.force and not filters.confirmed(f"WARNING! This will remove {what}."):
         return 0

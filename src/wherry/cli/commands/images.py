@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 
 from wherry.cli.commands import filters
+from wherry.cli.commands.several import needs_at_most
 from wherry.cli.options import Option, parse
 from wherry.cli.output import short_id, table
-from wherry.errors import UsageError
 from wherry.model import duration, sizes, times
 
 TYPE_CHECKING = False
@@ -40,9 +40,8 @@ _HEADERS = {
 
 
 def run(context: Context, words: list[str]) -> int:
-    parsed = parse(OPTIONS, words)
-    if len(parsed.words) > 1:
-        raise UsageError(f"'{context.path}' requires at most 1 argument")
+    parsed = parse(OPTIONS, words, later="images")
+    needs_at_most(context, parsed.words, 1)
     chosen = filters.parsed(parsed.filter)
     if parsed.words:
         chosen.setdefault("reference", []).append(parsed.words[0])

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from wherry.cli.commands.several import needs_at_most, needs_names
 from wherry.cli.options import Option, parse
-from wherry.errors import UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,9 +19,9 @@ OPTIONS = (
 
 
 def run(context: Context, words: list[str]) -> int:
-    parsed = parse(OPTIONS, words)
-    if not 1 <= len(parsed.words) <= 2:
-        raise UsageError(f"'{context.path}' requires 1 or 2 arguments")
+    parsed = parse(OPTIONS, words, later="import_")
+    needs_names(context, parsed.words)
+    needs_at_most(context, parsed.words, 2)
     source: str | int = 0 if parsed.words[0] == "-" else parsed.words[0]
     name = parsed.words[1] if len(parsed.words) == 2 else None
     image_id = context.engine.images.import_(

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from wherry.cli.commands.several import needs_exactly
 from wherry.cli.options import Option, parse
-from wherry.errors import UsageError
 from wherry.model import jsontext, sizes
 
 TYPE_CHECKING = False
@@ -17,9 +17,8 @@ OPTIONS = (Option("format", "f", help="Format output using a Go template, or 'js
 
 
 def run(context: Context, words: list[str]) -> int:
-    parsed = parse(OPTIONS, words)
-    if parsed.words:
-        raise UsageError(f"'{context.path}' accepts no arguments")
+    parsed = parse(OPTIONS, words, later="info")
+    needs_exactly(context, parsed.words, 0)
     document = context.engine.system.info()
     if parsed.format == "json":
         context.out(jsontext.dumps(document) + "\n")

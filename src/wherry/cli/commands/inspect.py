@@ -20,7 +20,7 @@ OPTIONS = (
 
 
 def run(context: Context, words: list[str]) -> int:
-    parsed = parse(OPTIONS, words)
+    parsed = parse(OPTIONS, words, later="inspect")
     needs_names(context, parsed.words)
     if parsed.type not in ("", "container", "image"):
         raise UsageError(f'unknown type: "{parsed.type}"', hint="container and image are known")

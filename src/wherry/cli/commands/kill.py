@@ -14,6 +14,6 @@ OPTIONS = (Option("signal", "s", help="Signal to send to the container (default 
 
 
 def run(context: Context, words: list[str]) -> int:
-    parsed = parse(OPTIONS, words)
+    parsed = parse(OPTIONS, words, later="kill")
     needs_names(context, parsed.words)
     return report(context, context.engine.containers.kill_many(parsed.words, signal=parsed.signal or "KILL"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+from wherry.cli.commands.several import needs_exactly
 from wherry.cli.options import Option, parse
 from wherry.errors import UsageError
 
@@ -20,9 +21,8 @@ OPTIONS = (
 
 
 def run(context: Context, words: list[str]) -> int:
-    parsed = parse(OPTIONS, words)
-    if parsed.words:
-        raise UsageError(f"'{context.path}' accepts no arguments")
+    parsed = parse(OPTIONS, words, later="load")
+    needs_exactly(context, parsed.words, 0)
     if not parsed.input and os.isatty(0):
         raise UsageError("requested load from stdin, but stdin is empty")
     show = os.isatty(2) and not parsed.quiet

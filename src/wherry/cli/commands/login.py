@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import sys
 
+from wherry.cli.commands.several import needs_at_most
 from wherry.cli.options import Option, parse
 from wherry.engine import registry
 from wherry.engine.transfer import Access
-from wherry.errors import UsageError, WherryError
+from wherry.errors import WherryError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -31,8 +32,7 @@ _LATER = {"secret": "give the password with --password-stdin"}
 
 def run(context: Context, words: list[str]) -> int:
     parsed = parse(OPTIONS, words, later=_LATER)
-    if len(parsed.words) > 1:
-        raise UsageError(f"'{context.path}' requires at most 1 argument")
+    needs_at_most(context, parsed.words, 1)
     server = registry.server_name(parsed.words[0] if parsed.words else "")
     access = access_of(parsed)
     if parsed.get_login:

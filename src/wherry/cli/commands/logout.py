@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from wherry.cli.commands.login import access_of
+from wherry.cli.commands.several import needs_at_most
 from wherry.cli.options import Option, parse
 from wherry.engine import registry
-from wherry.errors import UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,8 +21,7 @@ OPTIONS = (
 
 def run(context: Context, words: list[str]) -> int:
     parsed = parse(OPTIONS, words)
-    if len(parsed.words) > 1 or parsed.all and parsed.words:
-        raise UsageError(f"'{context.path}' requires at most 1 argument")
+    needs_at_most(context, parsed.words, 0 if parsed.all else 1)
     access = access_of(parsed)
     servers = registry.logged_in(access) if parsed.all else [registry.server_name(parsed.words[0] if parsed.words else "")]
     for server in servers:

@@ -26,7 +26,7 @@ OPTIONS = (
 
 
 def run(context: Context, words: list[str]) -> int:
-    parsed = parse(OPTIONS, words)
+    parsed = parse(OPTIONS, words, later="logs")
     needs_exactly(context, parsed.words, 1)
     now = time.time_ns()
     pieces = context.engine.containers.logs(

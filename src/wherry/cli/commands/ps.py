@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 
 from wherry.cli.commands import filters
+from wherry.cli.commands.several import needs_exactly
 from wherry.cli.options import Option, parse
 from wherry.cli.output import ellipsis, table
-from wherry.errors import UsageError
 from wherry.model import duration, sizes, times
 
 TYPE_CHECKING = False
@@ -50,9 +50,8 @@ _HEADERS: dict[str, Any] = {
 
 
 def run(context: Context, words: list[str]) -> int:
-    parsed = parse(OPTIONS, words)
-    if parsed.words:
-        raise UsageError(f"'{context.path}' accepts no arguments")
+    parsed = parse(OPTIONS, words, later="ps")
+    needs_exactly(context, parsed.words, 0)
     last = 1 if parsed.latest else parsed.last
     sized = parsed.size or "{{.Size" in parsed.format.replace(" ", "")
     found = context.engine.containers.list(all=parsed.all, last=last, filters=filters.parsed(parsed.filter), size=sized)

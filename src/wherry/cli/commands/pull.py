@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from wherry.cli.commands import progress, transfer_options
+from wherry.cli.commands.several import needs_names
 from wherry.cli.options import Option, parse
 from wherry.engine.transfer_pull import DOWNLOADS, Wishes
 from wherry.errors import UsageError, WherryError
@@ -29,8 +30,7 @@ OPTIONS = (
 
 def run(context: Context, words: list[str]) -> int:
     parsed = parse(OPTIONS, words)
-    if not parsed.words:
-        raise UsageError(f"'{context.path}' requires at least 1 argument")
+    needs_names(context, parsed.words)
     if parsed.policy not in ("always", "missing", "never", "newer", "ifnewer", "ifmissing"):
         raise UsageError(f'unsupported pull policy "{parsed.policy}"')
     wishes = Wishes(platform=platform(parsed), downloads=parsed.max_concurrent_downloads, access=transfer_options.access(parsed))

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from wherry.cli.commands import progress, transfer_options
+from wherry.cli.commands.several import needs_at_most, needs_names
 from wherry.cli.options import Option, parse
 from wherry.engine.transfer_push import UPLOADS, PushWishes
-from wherry.errors import Unsupported, UsageError
+from wherry.errors import Unsupported
 from wherry.model import reference
 
 TYPE_CHECKING = False
@@ -37,8 +38,8 @@ _LATER = {
 
 def run(context: Context, words: list[str]) -> int:
     parsed = parse(OPTIONS, words, later=_LATER)
-    if not 1 <= len(parsed.words) <= 2 or parsed.all_tags and len(parsed.words) > 1:
-        raise UsageError(f"'{context.path}' requires 1 argument")
+    needs_names(context, parsed.words)
+    needs_at_most(context, parsed.words, 1 if parsed.all_tags else 2)
     name, source = parsed.words[0], ""
     if len(parsed.words) == 2:
         name, source = _destination(parsed.words[1]), name

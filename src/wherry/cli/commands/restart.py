@@ -18,7 +18,7 @@ OPTIONS = (
 
 
 def run(context: Context, words: list[str]) -> int:
-    parsed = parse(OPTIONS, words)
+    parsed = parse(OPTIONS, words, later="restart")
     needs_names(context, parsed.words)
     timeout_s = parsed.timeout if parsed.timeout is not None else parsed.time
     return report(context, context.engine.containers.restart_many(parsed.words, timeout_s=timeout_s, signal=parsed.signal))

@@ -17,20 +17,10 @@ OPTIONS = (
     Option("force", "f", "bool", help="Force the removal of a running container (uses SIGKILL)"),
     Option("volumes", "v", "bool", help="Remove anonymous volumes associated with the container"),
 )
-_LATER = {
-    "link": "links are not there yet",
-    "all": "give the names: rm -f $(wherry ps -aq)",
-    "a": "give the names: rm -f $(wherry ps -aq)",
-    "filter": "give the names: rm $(wherry ps -aq --filter …)",
-    "ignore": "",
-    "time": "use `stop -t` first",
-    "depend": "",
-    "cidfile": "rm $(cat FILE)",
-}
 
 
 def run(context: Context, words: list[str]) -> int:
-    parsed = parse(OPTIONS, words, later=_LATER)
+    parsed = parse(OPTIONS, words, later="rm")
     needs_names(context, parsed.words)
     outcomes = context.engine.containers.remove_many(parsed.words, force=parsed.force, volumes=parsed.volumes)
     return _forced(context, outcomes) if parsed.force else report(context, outcomes)

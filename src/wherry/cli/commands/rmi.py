@@ -15,11 +15,10 @@ OPTIONS = (
     Option("force", "f", "bool", help="Force removal of the image"),
     Option("no-prune", kind="bool", help="Do not delete untagged parents (there are none)"),
 )
-_LATER = {"all": "use `image prune -a`", "a": "use `image prune -a`", "ignore": "", "platform": ""}
 
 
 def run(context: Context, words: list[str]) -> int:
-    parsed = parse(OPTIONS, words, later=_LATER)
+    parsed = parse(OPTIONS, words, later="rmi")
     needs_names(context, parsed.words)
     code = 0
     for name in parsed.words:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from wherry.cli import create_options
-from wherry.cli.options import Parsed, parse
+from wherry.cli.commands.several import needs_names
+from wherry.cli.options import parse
 from wherry.errors import UsageError
 
 TYPE_CHECKING = False
@@ -15,8 +16,10 @@ OPTIONS = create_options.RUN_OPTIONS
 
 
 def run(context: Context, words: list[str]) -> int:
-    parsed = parse(OPTIONS, words, interspersed=False, later=create_options.LATER)
-    _check(parsed, context.path)
+    parsed = parse(OPTIONS, words, interspersed=False, later="run")
+    needs_names(context, parsed.words)
+    if parsed.detach and parsed.attach:
+        raise UsageError("conflicting options: cannot specify both --attach and --detach")
     request = create_options.request(parsed, detach=parsed.detach)
     result = context.engine.containers.run(
         request,
@@ -29,10 +32,3 @@ def run(context: Context, words: list[str]) -> int:
         context.out(result.id + "\n")
         return 0
     return result.exit_code or 0
-
-
-def _check(parsed: Parsed, path: str) -> None:
-    if not parsed.words:
-        raise UsageError(f"'{path}' requires at least 1 argument")
-    if parsed.detach and parsed.attach:
-        raise UsageError("conflicting options: cannot specify both --attach and --detach")

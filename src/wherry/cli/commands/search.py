@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from wherry.cli.commands import filters, transfer_options
+from wherry.cli.commands.several import needs_exactly
 from wherry.cli.options import Option, parse
 from wherry.cli.output import ellipsis, table
 from wherry.engine import registry
-from wherry.errors import InvalidArgument, UsageError
+from wherry.errors import InvalidArgument
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -35,8 +36,7 @@ _HEADERS = {
 
 def run(context: Context, words: list[str]) -> int:
     parsed = parse(OPTIONS, words)
-    if len(parsed.words) != 1:
-        raise UsageError(f"'{context.path}' requires 1 argument")
+    needs_exactly(context, parsed.words, 1)
     if not 1 <= parsed.limit <= 100:
         raise InvalidArgument(f"Limit {parsed.limit} is outside the range of [1, 100]")
     access = transfer_options.access(parsed)

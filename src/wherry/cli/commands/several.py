@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from wherry.errors import UsageError
+from wherry.cli.options import CountError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -12,14 +12,23 @@ if TYPE_CHECKING:
     from wherry.errors import WherryError
 
 
-def needs_names(context: Context, words: list[str]) -> None:
-    if not words:
-        raise UsageError(f"'{context.path}' requires at least 1 argument")
+def needs_names(context: Context, words: list[str], least: int = 1) -> None:
+    if len(words) < least:
+        raise CountError(f"requires at least {_arguments(least)}")
 
 
 def needs_exactly(context: Context, words: list[str], count: int) -> None:
     if len(words) != count:
-        raise UsageError(f"'{context.path}' requires {count} argument{'s' if count != 1 else ''}")
+        raise CountError(f"requires {_arguments(count)}" if count else "accepts no arguments")
+
+
+def needs_at_most(context: Context, words: list[str], most: int) -> None:
+    if len(words) > most:
+        raise CountError(f"requires at most {_arguments(most)}")
+
+
+def _arguments(count: int) -> str:
+    return f"{count} argument{'s' if count != 1 else ''}"
 
 
 def report(context: Context, outcomes: Iterable[tuple[str, WherryError | None]]) -> int:

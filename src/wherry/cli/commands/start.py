@@ -17,11 +17,10 @@ OPTIONS = (
     Option("interactive", "i", "bool", help="Attach container's STDIN"),
     Option("sig-proxy", kind="bool", default=True, hidden=True),
 )
-_LATER = {"checkpoint": "checkpoints are not there yet", "all": "give the names", "filter": "give the names"}
 
 
 def run(context: Context, words: list[str]) -> int:
-    parsed = parse(OPTIONS, words, later=_LATER)
+    parsed = parse(OPTIONS, words, later="start")
     needs_names(context, parsed.words)
     if not (parsed.attach or parsed.interactive):
         return report(context, context.engine.containers.start_many(parsed.words))

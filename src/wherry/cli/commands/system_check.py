@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from wherry.cli.commands.several import needs_exactly
 from wherry.cli.options import Option, parse
 
 TYPE_CHECKING = False
@@ -17,6 +18,7 @@ OPTIONS = (
 
 def run(context: Context, words: list[str]) -> int:
     parsed = parse(OPTIONS, words)
+    needs_exactly(context, parsed.words, 0)
     found = context.engine.system.check(repair=parsed.repair)
     for finding in found:
         context.out(

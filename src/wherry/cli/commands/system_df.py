@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from wherry.cli.commands.several import needs_exactly
 from wherry.cli.options import Option, parse
 from wherry.cli.output import short_id, table
 from wherry.model import sizes
@@ -23,6 +24,7 @@ _TITLES = {"Images": "Images", "Containers": "Containers", "LocalVolumes": "Loca
 
 def run(context: Context, words: list[str]) -> int:
     parsed = parse(OPTIONS, words)
+    needs_exactly(context, parsed.words, 0)
     report = context.engine.system.df(parsed.verbose)
     if parsed.verbose:
         context.out(_verbose(report))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from wherry.cli.commands import filters
+from wherry.cli.commands.several import needs_exactly
 from wherry.cli.options import Option, parse
 from wherry.model import sizes
 
@@ -16,11 +17,11 @@ OPTIONS = (
     Option("filter", kind="list", help='Provide filter values (e.g. "label=<key>=<value>")'),
     Option("force", "f", "bool", help="Do not prompt for confirmation"),
 )
-_LATER = {"volumes": "named volumes are not there yet"}
 
 
 def run(context: Context, words: list[str]) -> int:
-    parsed = parse(OPTIONS, words, later=_LATER)
+    parsed = parse(OPTIONS, words, later="system_prune")
+    needs_exactly(context, parsed.words, 0)
     images = "all images without at least one container associated to them" if parsed.all else "all dangling images"
     if not parsed.force and not filters.confirmed(f"WARNING! This will remove:\n  - all stopped containers\n  - {images}\n"):
         return 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from wherry.cli.commands.several import needs_exactly
 from wherry.cli.options import Option, parse
 
 TYPE_CHECKING = False
@@ -13,7 +14,8 @@ OPTIONS = (Option("format", "f", help="Format output using a Go template, or 'js
 
 
 def run(context: Context, words: list[str]) -> int:
-    parsed = parse(OPTIONS, words)
+    parsed = parse(OPTIONS, words, later="version")
+    needs_exactly(context, parsed.words, 0)
     document = context.engine.system.version()
     if parsed.format == "json":
         from wherry.model import jsontext

@@ -15,7 +15,7 @@ OPTIONS = (Option("condition", help="What to wait for: stopped, running, next-ex
 
 
 def run(context: Context, words: list[str]) -> int:
-    parsed = parse(OPTIONS, words)
+    parsed = parse(OPTIONS, words, later="wait")
     needs_names(context, parsed.words)
     code = 0
     for name in parsed.words:

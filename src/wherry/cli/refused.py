@@ -1,0 +1,179 @@
+"""Flags of docker and podman that are understood and refused, each with the reason or the way round. Loaded when one is used.
+
+A flag that is to come leaves its table when it lands. Keys are command names as in cli/commands; single letters are short flags.
+"""
+
+from __future__ import annotations
+
+_NAMES = "give the names"
+_LIMITS = "limits are not enforced yet, so it is refused rather than ignored"
+_NETWORKS = "bridge and custom networks are not there yet; --network host shares the host's"
+_VOLUMES = "named volumes are not there yet; use a bind mount"
+_HEALTH = "health checks are not there yet"
+_REGISTRY = "`pull` the image with it first"
+_PODS = "pods are not there yet"
+_WINDOWS = "it is for Windows containers"
+_OWN_IDS = "each container has a range of its own; --userns=host shares the host's"
+_LATEST = "use $(wherry ps -lq)"
+_COLUMNS = "use --format"
+
+
+def _all(words: str, reason: str) -> dict[str, str]:
+    return dict.fromkeys(words.split(), reason)
+
+
+_RUN: dict[str, str] = {
+    **_all(
+        "memory m memory-swap memory-reservation memory-swappiness kernel-memory cpus c cpu-shares cpu-quota cpu-period cpu-rt-period "
+        "cpu-rt-runtime cpuset-cpus cpuset-mems pids-limit blkio-weight blkio-weight-device device-read-bps device-write-bps "
+        "device-read-iops device-write-iops device-cgroup-rule oom-kill-disable cgroup-parent storage-opt cgroups cgroup-conf rdt-class",
+        _LIMITS,
+    ),
+    **_all(
+        "publish p publish-all P network-alias net-alias ip ip6 mac-address link link-local-ip dns dns-search dns-option dns-opt no-hosts "
+        "hosts-file",
+        _NETWORKS,
+    ),
+    **_all("volumes-from volume-driver image-volume secret chrootdirs", _VOLUMES),
+    **_all(
+        "health-cmd health-interval health-timeout health-retries health-start-period health-start-interval health-on-failure "
+        "health-log-destination health-max-log-count health-max-log-size health-startup-cmd health-startup-interval "
+        "health-startup-retries health-startup-success health-startup-timeout",
+        _HEALTH,
+    ),
+    **_all("tls-verify creds authfile retry retry-delay cert-dir arch os variant decryption-key", _REGISTRY),
+    **_all("pod pod-id-file infra", _PODS),
+    **_all("uidmap gidmap subuidname subgidname hostuser", _OWN_IDS),
+    **_all("cpu-count cpu-percent io-maxbandwidth io-maxiops", _WINDOWS),
+    "conmon-pidfile": "`inspect -f {{.State.Pid}}` has the container's",
+    "env-host": "name the variables with -e KEY",
+    "env-merge": "write the whole value with -e",
+    "gpus": "name the device nodes with --device",
+    "group-entry": "bind an /etc/group of your own",
+    "http-proxy": "the caller's proxies never reach a container; name them with -e",
+    "init-ctr": _PODS,
+    "init-path": "there is one built-in init",
+    "no-hostname": "bind an /etc/hostname of your own",
+    "passwd": "bind an /etc/passwd of your own",
+    "passwd-entry": "bind an /etc/passwd of your own",
+    "personality": "use setarch in the container's command",
+    "pidfile": "`inspect -f {{.State.Pid}}` has it",
+    "preserve-fd": "only standard input, output and error reach a container",
+    "preserve-fds": "only standard input, output and error reach a container",
+    "read-only-tmpfs": "name the folders with --tmpfs",
+    "replace": "remove the old container first: rm -f NAME",
+    "requires": "start the containers in order",
+    "rmi": "use `rmi` afterwards",
+    "rootfs": "import the root file system as an image",
+    "runtime": "the built-in runtime is the only one yet",
+    "sdnotify": "systemd can watch the attached command",
+    "seccomp-policy": "use --security-opt seccomp=FILE",
+    "shm-size-systemd": "use --tmpfs with a size",
+    "systemd": "use --tmpfs /run --tmpfs /tmp --stop-signal RTMIN+3",
+    "timeout": "use `timeout` in the container's command",
+    "tz": "use -e TZ=… and bind /usr/share/zoneinfo",
+    "umask": "set it in the container's command",
+    "unsetenv": "-e KEY takes an image's variable away where the caller has none",
+    "unsetenv-all": "-e KEY takes an image's variable away where the caller has none",
+    "use-api-socket": "there is no API socket yet",
+}
+
+_EXEC = {
+    "cidfile": "use $(cat FILE)",
+    "latest": _LATEST,
+    "l": _LATEST,
+    "no-session": "each command records itself for `inspect`",
+    "preserve-fd": "only standard input, output and error reach a container",
+    "preserve-fds": "only standard input, output and error reach a container",
+}
+
+_PS = {
+    "external": "there are no containers but wherry's own",
+    "namespace": "`inspect` shows a container's namespaces",
+    "ns": "`inspect` shows a container's namespaces",
+    "noheading": _COLUMNS,
+    "pod": _PODS,
+    "p": _PODS,
+    "sort": "pipe it through `sort`",
+    "sync": "the states are always the actual ones",
+    "watch": "use `watch wherry ps`",
+    "w": "use `watch wherry ps`",
+}
+
+_SEVERAL = {
+    "all": "give the names: $(wherry ps -aq)",
+    "a": "give the names: $(wherry ps -aq)",
+    "cidfile": "use $(cat FILE)",
+    "filter": "give the names: $(wherry ps -aq --filter …)",
+    "ignore": "a missing container is an error",
+    "i": "a missing container is an error",
+    "latest": _LATEST,
+    "l": _LATEST,
+}
+
+_TABLES: dict[str, dict[str, str]] = {
+    "run": _RUN,
+    "create": _RUN,
+    "exec": _EXEC,
+    "ps": _PS,
+    "start": _all("checkpoint checkpoint-dir", "checkpoints are not there yet") | {k: v for k, v in _SEVERAL.items() if k not in ("a", "i")},
+    "stop": _SEVERAL,
+    "restart": _SEVERAL | {"running": "give the names: $(wherry ps -q)"},
+    "kill": _SEVERAL,
+    "rm": _SEVERAL
+    | _all("link l", "links are not there yet")
+    | _all("time t", "use `stop -t` first")
+    | {"depend": "remove the others by name"},
+    "wait": {
+        "exit-first-match": "wait for one container at a time",
+        "ignore": "a missing container is an error",
+        "interval": "the end is noticed at once",
+        "i": "the end is noticed at once",
+        "latest": _LATEST,
+        "l": _LATEST,
+    },
+    "attach": {"latest": _LATEST, "l": _LATEST},
+    "logs": {
+        "color": "name the containers in a loop of your own",
+        "names": "name the containers in a loop of your own",
+        "latest": _LATEST,
+        "l": _LATEST,
+    },
+    "inspect": {"latest": _LATEST, "l": _LATEST, "mode": "docker's form is the only one"},
+    "container_inspect": {"latest": _LATEST, "l": _LATEST},
+    "images": {
+        "history": "`history` has it",
+        "json": "use --format json",
+        "names": _COLUMNS,
+        "noheading": _COLUMNS,
+        "n": _COLUMNS,
+        "sort": "pipe it through `sort`",
+        "tree": "images of several platforms are not kept yet",
+    },
+    "history": {"platform": "an image here has one platform"},
+    "image_inspect": {"platform": "an image here has one platform"},
+    "rmi": {
+        "all": "use `image prune -a`",
+        "a": "use `image prune -a`",
+        "async": "",
+        "ignore": "a missing image is an error without -f",
+        "i": "a missing image is an error without -f",
+        "platform": "an image here has one platform",
+        "prune": "use `image prune`",
+    },
+    "import_": _all("arch os variant", "use --platform os/arch/variant"),
+    "load": {"all-platforms": "name one with --platform"},
+    "image_prune": {"build-cache": "there is no build cache yet", "external": "there are no containers but wherry's own"},
+    "system_prune": {
+        "volumes": _VOLUMES,
+        "build": "there is no build cache yet",
+        "external": "there are no containers but wherry's own",
+    },
+    "info": {"mode": "docker's form is the only one"},
+    "version": {"json": "use --format json"},
+}  # fmt: skip
+
+
+def reasons(command: str) -> dict[str, str]:
+    """The flags that the command (a module of cli/commands) refuses, and why."""
+    return _TABLES.get(command, {})
