@@ -80,8 +80,8 @@ def test_rotation_keeps_the_newest(w: Wherry) -> None:
 
 
 def test_follow_over_rotation_loses_nothing(w: Wherry) -> None:
-    script = "i=0; while [ $i -lt 60 ]; do i=$((i+1)); seq $((i*100)) $((i*100+99)); sleep 0.02; done"
-    w.ok("run", "-d", "--name", "cx", "--log-opt", "max-size=40k", "--log-opt", "max-file=4", "busybox", "sh", "-c", script)
+    script = "i=0; while [ $i -lt 60 ]; do i=$((i+1)); seq $((i*100)) $((i*100+99)); sleep 0.05; done"
+    w.ok("run", "-d", "--name", "cx", "--log-opt", "max-size=100k", "--log-opt", "max-file=4", "busybox", "sh", "-c", script)
     assert [int(n) for n in w.ok("logs", "-f", "cx").split()] == list(range(100, 6100))
 
 
