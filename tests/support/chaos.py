@@ -114,7 +114,7 @@ class Chaos:
 
     def rounds(self, few: int) -> range:
         """`few` rounds as root in CI and less as the others (the code is the same), WHERRY_SOAK of them in a soak."""
-        return range(SOAK or few // {"root": 1, "user": 2}.get(self.w.label, 3))
+        return range(SOAK or max(1, few // {"root": 1, "user": 4}.get(self.w.label, 8)))
 
     def duration(self, *words: str | Path, input: bytes | None = None) -> float:
         """How long the command takes when nobody disturbs it, in seconds. It must succeed."""
