@@ -66,7 +66,7 @@ static int pass(struct removal *r, int fd, int depth)
             int bad = kind == DT_DIR ? (errno = EISDIR, -1) : unlinkat(fd, entry, 0);
             if (bad && (errno == EISDIR || errno == EPERM))
                 bad = depth == DEPTH ? move_up(r, fd, entry) : remove_folder(r, fd, entry, depth + 1);
-            progress |= !bad;
+            progress |= !bad || errno == ENOENT;
         }
     }
     return progress;
@@ -76,8 +76,9 @@ static int remove_folder(struct removal *r, int dir, const char *name, int depth
 {
     struct stat st;
     int fd = open_folder(dir, name, depth == 0);
+    /* A monitor and the sweep of a command may remove the same tree: what the other has removed is removed. */
     if (fd < 0)
-        return -1;
+        return errno == ENOENT ? 0 : -1;
     if (fstat(fd, &st) == 0 && (st.st_mode & 0700) != 0700)
         fchmod(fd, 0700);
     if (depth == 0)
@@ -86,8 +87,9 @@ static int remove_folder(struct removal *r, int dir, const char *name, int depth
     int bad = 0;
     for (int progress = 1; (bad = unlinkat(dir, name, AT_REMOVEDIR)) && progress;)
         progress = (errno == ENOTEMPTY || errno == EEXIST) && pass(r, fd, depth);
+    bad = bad && errno != ENOENT;
     close(fd);
-    return bad;
+    return bad ? -1 : 0;
 }
 
 int tree_remove(int dir, const char *name)
@@ -96,7 +98,9 @@ int tree_remove(int dir, const char *name)
     struct stat st;
     if (fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW))
         return errno == ENOENT ? 0 : -1;
-    return S_ISDIR(st.st_mode) ? remove_folder(&r, dir, name, 0) : unlinkat(dir, name, 0);
+    if (S_ISDIR(st.st_mode))
+        return remove_folder(&r, dir, name, 0);
+    return unlinkat(dir, name, 0) && errno != ENOENT ? -1 : 0;
 }
 
 int cmd_rmtree(int argc, char **argv)
