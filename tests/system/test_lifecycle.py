@@ -179,3 +179,12 @@ def test_auto_remove_with_stop(w: Wherry) -> None:
     w.ok("run", "-d", "--rm", "--name", "cx", "busybox", *IDLE)
     w.ok("stop", "cx")
     w.until(lambda: w.ids() == [])
+
+
+def test_removal_that_was_cut_short_is_finished_by_the_next_command(w: Wherry) -> None:
+    """Killed between the rename into staging/ and the commit: the folder is away, the row is there."""
+    ident = w.ok("create", "--name", "half", "busybox")
+    (w.root / "containers" / ident).rename(w.root / "staging" / f"rm-{ident}")
+    assert w.ok("ps", "-aq") == ""
+    assert w.check() == ""
+    w.ok("create", "--name", "half", "busybox")

@@ -61,6 +61,14 @@ def set_aside(store: Store, container_id: str) -> None:
         return
 
 
+def finish(store: Store, container_id: str) -> None:
+    """The folder lies in staging/: a removal killed before its commit left the row. Deleting one that is gone is no error."""
+    if store.db.row("SELECT 1 FROM containers WHERE id = ?", (container_id,)) and not os.path.lexists(
+        store.path("containers", container_id)
+    ):
+        containers.delete(store.db, container_id)
+
+
 def drop_half_made(store: Store, marker: str) -> None:
     """A `create-…` marker in staging/ names a container whose creation was cut short: remove it unless it was committed."""
     path = store.path("staging", marker)

@@ -42,6 +42,7 @@ def _staging(store: Store) -> None:
             removal.drop_orphan_layer(store, name)
         else:
             # `rm-<id>` may be a living monitor's own removal: two removals of one tree don't disturb each other.
+            removal.finish(store, name.removeprefix("rm-"))
             doomed.append(name)
     if doomed:
         removal.drop_trees(store, doomed)
