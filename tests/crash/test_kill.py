@@ -100,7 +100,7 @@ def test_exec(chaos: Chaos, victim: str) -> None:
     for _ in chaos.rounds(10):
         outcome = chaos.strike(victim, words, 0.2, target=ident)
         if victim in ("monitor", "init"):
-            assert w.state("box") == "exited", f"{chaos}: {outcome}"
+            w.until_state("box", "exited")  # the kernel may still be at it
             assert outcome.code in (1, 4, 125, 126, 137), f"{chaos}: {outcome}"
             chaos.settle()
             w.ok("start", "box")

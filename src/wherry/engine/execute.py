@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import os
 
 from wherry.engine import launch, merge
-from wherry.errors import InvalidArgument, MonitorError
+from wherry.errors import Conflict, InvalidArgument, LaunchError, MonitorError
 from wherry.kernel import userns
 from wherry.model import names
 from wherry.runtime import compile, launcher, spec, wire
@@ -14,8 +15,11 @@ from wherry.runtime.compile import ExecLaunch
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from _socket import socket
+
     from wherry.engine import Engine
     from wherry.model.container import ExecRequest
+    from wherry.runtime.plan import Plan
 
 
 def execute(engine: Engine, name: str, request: ExecRequest) -> int | None:
@@ -66,11 +70,11 @@ def execute(engine: Engine, name: str, request: ExecRequest) -> int | None:
             engine.debug(line)
     pidfile = store.run_path(row.id, "exec", exec_id)
     if request.detach:
-        launcher.start_exec(plan, None, pidfile)
+        _start(engine, row.id, plan, None, pidfile)
         return None
     ours, theirs = wire.pair()
     with Session(ours, streams, None) as session:
-        for text in launcher.start_exec(plan, theirs, pidfile).warnings:
+        for text in _start(engine, row.id, plan, theirs, pidfile).warnings:
             engine.warn(text)
         try:
             outcome = session.run()
@@ -78,6 +82,18 @@ def execute(engine: Engine, name: str, request: ExecRequest) -> int | None:
             # The container ended and its processes with it: docker reports 137 then.
             return 137
     return 0 if outcome.detached else outcome.exit_code
+
+
+def _start(engine: Engine, container_id: str, plan: Plan, attach: socket | None, pidfile: str) -> launcher.Started:
+    """Start the process. A container that ended between our look and the launcher's is one that does not run."""
+    try:
+        return launcher.start_exec(plan, attach, pidfile)
+    except LaunchError as error:
+        if error.exit_code == 125:
+            launch.running(engine.store, container_id)
+        if error.errno == errno.ESRCH:  # and it has been started again since
+            raise Conflict(f"container {container_id} is not running") from error
+        raise
 
 
 def _streams(request: ExecRequest, keys: bytes) -> Streams:
