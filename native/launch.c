@@ -25,7 +25,7 @@ static void note_plain(const uint8_t *path, size_t n, struct launched *out)
     }
 }
 
-static _Alignas(4096) uint8_t message[RECORD_MAX + HEADER];
+static _Alignas(4096) uint8_t message[RECORD_MAX + HEADER + 1];
 
 void launch_forget(void) { forget(message, sizeof message); }
 
@@ -37,7 +37,7 @@ static int listen_to_children(int sock, int status, int tty, struct launched *ou
     for (;;) {
         ssize_t n;
         union { struct cmsghdr h; char space[CMSG_SPACE(sizeof(int)) + CMSG_SPACE(sizeof(struct ucred))]; } control;
-        struct iovec part = {message, sizeof message};
+        struct iovec part = {message, sizeof message - 1};
         struct msghdr m = {.msg_iov = &part, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control};
         n = recvmsg(sock, &m, MSG_CMSG_CLOEXEC);
         if (n < 0 && errno == EINTR)
@@ -72,16 +72,9 @@ static int listen_to_children(int sock, int status, int tty, struct launched *ou
             send(status, message, (size_t)n, MSG_NOSIGNAL | MSG_DONTWAIT);
         else if (type == 2) {
             failed = 1;
-            if (n >= HEADER + 20) {
-                out->error = (int)get64(message + HEADER + 8);
-                size_t len = get32(message + HEADER + 16);
-                if (len >= sizeof out->detail)
-                    len = sizeof out->detail - 1;
-                memcpy(out->detail, message + HEADER + 20, len);
-                out->detail[len] = 0;
-            }
-            if (status >= 0)
-                send(status, message, (size_t)n, MSG_NOSIGNAL);
+            message[n] = 0;
+            if (n >= HEADER + 20)
+                report_failed(status, (int)get64(message + HEADER), (int)get64(message + HEADER + 8), (const char *)message + HEADER + 20);
         }
     }
 }
@@ -121,7 +114,7 @@ static void reap_child(pid_t pid)
         continue;
 }
 
-/* One start. The reason of a failure has gone to `status` and stands in *out; then nothing of it is left. */
+/* One start. The reason of a failure is reported to `status`; then no process of it is left. */
 int launch(const struct plan *plan, int plan_fd, int status, int tty, int open_stdin, int is_exec, struct launched *out)
 {
     int sync[2] = {-1, -1}, theirs[3] = {-1, -1, -1}, bad = -1, on = 1;
@@ -157,10 +150,8 @@ int launch(const struct plan *plan, int plan_fd, int status, int tty, int open_s
         out->init_start = start_time(out->init);
     }
     reap_child(pid);
-    if (bad > 0) {
-        copy_text(out->detail, sizeof out->detail, "the launcher was killed");
-        report_failed(status, -1, ECHILD, out->detail);
-    }
+    if (bad > 0)
+        report_failed(status, -1, ECHILD, "the launcher was killed");
     if (bad && out->init > 0) {
         kill(out->init, SIGKILL);
         reap_child(out->init);

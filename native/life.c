@@ -164,10 +164,11 @@ void start_again(void)
     m.restart_at_ms = 0;
     load_plan(&plan);
     m.restarts++;
+    report_hold(-1);
     if (start(&plan, -1)) {
         now_text(m.finished, sizeof m.finished);
         m.code = 128;
-        copy_text(m.error, sizeof m.error, m.proc.detail);
+        m.error[text_append(m.error, sizeof m.error, 0, report_held())] = 0;
         if (wants_restart())
             plan_restart();
         else

@@ -220,6 +220,7 @@ static _Noreturn void give_up(const struct plan *plan)
         unlinkat(m.run_fd, "state", 0);
         unlinkat(m.live_fd, m.live, 0);
     }
+    report_release();
     _exit(125);
 }
 
@@ -275,6 +276,7 @@ static _Noreturn void monitor(int plan_fd, int status, int attach, int exec, con
     log_off();
     if (!exec) {
         open_places(status);
+        report_hold(status);
         if (plan_find(&plan, OP_LOG, &op) && log_open(&op)) {
             report_failed(status, op.index, errno, op.f[0].s);
             give_up(&plan);

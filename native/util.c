@@ -270,16 +270,36 @@ pid_t sys_clone3_into(uint64_t flags, int cgroup_fd, int *pidfd)
     return (pid_t)syscall(435, &a, cgroup_fd >= 0 ? sizeof a : 64);
 }
 
+static struct { int fd, is, op, err; char detail[4096]; } held = {.fd = -2};
+
+void report_hold(int fd) { held.fd = fd, held.is = 0; }
+
+void report_release(void)
+{
+    int fd = held.fd;
+    held.fd = -2;
+    if (held.is)
+        report_failed(fd, held.op, held.err, held.detail);
+}
+
+const char *report_held(void) { return held.is ? held.detail : ""; }
+
 void report_failed(int fd, int op, int err, const char *detail)
 {
-    uint8_t p[20 + 4096];
+    uint8_t p[20 + sizeof held.detail];
     size_t n = strlen(detail);
-    if (n > 4096)
-        n = 4096;
+    if (n >= sizeof held.detail)
+        n = sizeof held.detail - 1;
+    if (fd == held.fd && !held.is) {
+        held.is = 1, held.op = op, held.err = err;
+        memcpy(held.detail, detail, n);
+        held.detail[n] = 0;
+    }
+    if (fd < 0 || fd == held.fd)
+        return;
     put64(p, op), put64(p + 8, err), put32(p + 16, (uint32_t)n);
     memcpy(p + 20, detail, n);
-    if (fd >= 0)
-        send_record(fd, 2, 0, p, 20 + n, 0);
+    send_record(fd, 2, 0, p, 20 + n, 0);
 }
 
 void report_warning(int fd, const char *text)

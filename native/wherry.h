@@ -93,7 +93,11 @@ struct report {
     int fd; /* -1: nobody listens */
     int op;
 };
-void report_failed(int fd, int op, int err, const char *detail) ;
+void report_failed(int fd, int op, int err, const char *detail);
+/* What is reported to fd is kept until it is released: only when all has been undone is a failure told. The first one counts. */
+void report_hold(int fd);
+void report_release(void);
+const char *report_held(void);
 void report_warning(int fd, const char *text);
 _Noreturn void fail(const struct report *r, int err, const char *detail);
 
@@ -107,8 +111,6 @@ struct launched {
     int64_t init_start;
     int init_pidfd;
     int stdio[3]; /* our ends; with a terminal [1] is the master and the others are -1 */
-    int error; /* errno of a failed start, and what it was about */
-    char detail[512];
     char plain[2048]; /* lines for the state file: sources that could not be id-mapped */
     size_t plain_size;
 };

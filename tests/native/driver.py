@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
 import socket
 import subprocess
 import time
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from native.plans import ALL_BUT_USER, NEWUSER, Container, encode, u32
 from support.users import User
-
-from .plans import Container, u32
 
 HEADER, RECORD = 8, 64 * 1024 + 8
 STARTED, FAILED, WARNING = 1, 2, 3
@@ -86,7 +87,8 @@ class Process:
             for at in range(0, len(stdin), 60000):
                 self.send(STDIN, stdin[at : at + 60000])
             self.send(STDIN_EOF)
-        self.send(WAIT)
+        with contextlib.suppress(BrokenPipeError):  # it may be over, with EXIT waiting for us
+            self.send(WAIT)
         out, err = [], []
         while True:
             kind, _tag, payload = received(self.attach.recv(RECORD))
@@ -96,7 +98,8 @@ class Process:
                 err.append(payload)
             elif kind == EXIT:
                 self.attach.close()
-                return Ended(*integers(payload), b"".join(out), b"".join(err))
+                code, flags = integers(payload)
+                return Ended(code, flags, b"".join(out), b"".join(err))
 
 
 class Native:
@@ -104,6 +107,7 @@ class Native:
 
     def __init__(self, program: Path, user: User, place: Path, rootfs: Path) -> None:
         self.program, self.user, self.place, self.rootfs = program, user, place, rootfs
+        self.joined = -1  # the user's R, for the exec that comes next
 
     def container(self, ident: str = "c1", layers: list[Path] | None = None) -> Container:
         c = Container(self.place, layers or [self.rootfs], ident)
@@ -130,8 +134,11 @@ class Native:
         """The container's own ids: of root's range, or all that the user's namespace has."""
         if self.user.uid == 0:
             return ["0 300000 65536"], ["0 300000 65536"], 0
-        count = self.user.subids[1] + 1 if self.user.subids else 1
-        return [f"0 0 {count}"], [f"0 0 {count}"], int(count == 1)
+        if not self.user.subids:
+            return ["0 0 1"], ["0 0 1"], 1
+        # A range of a child lies within one range of its parent.
+        ranges = ["0 0 1", f"1 1 {self.user.subids[1]}"]
+        return ranges, ranges, 0
 
     def root_namespace(self) -> tuple[Any, ...] | None:
         if self.user.uid == 0:
@@ -147,6 +154,7 @@ class Native:
         options: dict[str, Any] = {}
         if self.user.uid:
             options = {"user": self.user.uid, "group": self.user.gid, "extra_groups": []}
+        fds += (self.joined,) if self.joined >= 0 else ()
         subprocess.run([str(self.program), *words], pass_fds=fds, env={}, cwd="/", check=True, timeout=30, **options)
 
     def run(self, c: Container | bytes) -> Process:
@@ -171,7 +179,57 @@ class Native:
         with status_theirs, attach_theirs:
             self._spawn(["exec", *map(str, fds)], (*fds, *inherited))
         os.close(fd)
+        if self.joined >= 0:
+            os.close(self.joined)
+            self.joined = -1
         return Process(status, attach)
+
+    def start_only(self, c: Container) -> subprocess.Popen[bytes]:
+        """The launcher, started; nobody listens to what it says."""
+        (self.place / "plan").write_bytes(c.plan())
+        (self.place / "plan").chmod(0o644)
+        ours, theirs = pair()
+        options: dict[str, Any] = {"user": self.user.uid, "group": self.user.gid, "extra_groups": []} if self.user.uid else {}
+        with ours, theirs:
+            words = [str(self.program), "run", str(self.place / "plan"), str(theirs.fileno())]
+            return subprocess.Popen(words, pass_fds=(theirs.fileno(),), env={}, cwd="/", **options)
+
+    def exec_plan(self, c: Container, running: Process, argv: list[str], stdio: tuple[int, ...] = (0, 0, 1, 0, 0)) -> bytes:
+        """A process that joins all of the container's namespaces."""
+        flags = ALL_BUT_USER | (NEWUSER if c.userns else 0)
+        ops: list[tuple[Any, ...]] = [("ID", "e1"), ("RUN_DIR", str(c.run)), ("STDIO", *stdio)]
+        if c.root_namespace:
+            ops.append(("USERNS_ROOT", *c.root_namespace))
+            self.joined = os.open(f"/proc/{running.monitor}/ns/user", os.O_RDONLY)
+            os.set_inheritable(self.joined, True)
+            ops[-1] = ("USERNS_ROOT", 1, self.joined, [], [], [])
+        ops += [
+            ("NS_JOIN", flags, running.pid, running.pid_start),
+            ("ARGV", argv),
+            ("ENV", c.env),
+            ("CWD", "/", 0),
+            ("USER", "", []),
+            ("CAPS", *c.caps),
+        ]
+        return encode(ops)
+
+    def processes(self) -> list[str]:
+        """Of the program or its containers, as "pid words"."""
+        found = []
+        for entry in filter(str.isdigit, os.listdir("/proc")):
+            try:
+                words = Path("/proc", entry, "cmdline").read_bytes().replace(b"\0", b" ").decode()
+                state = Path("/proc", entry, "stat").read_text().rpartition(")")[2].split()[0]
+            except OSError:
+                continue
+            if state != "Z" and int(entry) != os.getpid() and (str(self.place) in words or "54321" in words):
+                found.append(f"{entry} {words}")
+        return found
+
+    def kill(self, processes: list[str]) -> None:
+        for line in processes:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(int(line.split()[0]), signal.SIGKILL)
 
     def connect(self, c: Container) -> socket.socket:
         s = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
