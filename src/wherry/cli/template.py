@@ -1,486 +1,262 @@
-"""--format: the part of Go's templates that people use, with docker's functions and Go's text for values.
+"""--format: the part of Go's templates that people use, over documents (inspect) and over rows (listings).
 
 {{.Field}} {{.A.B}} {{json .}} {{range .List}}…{{else}}…{{end}} {{if}} {{with}} {{$x := …}} {{index . "k"}} {{len .}} {{printf "%s" .}}
 {{join . ","}} {{split}} {{upper}} {{lower}} {{title}} {{pad}} {{truncate}} {{println}} {{eq|ne|lt|le|gt|ge|and|or|not}} pipes, {{- trimming -}}.
+
+docker executes a document's template over typed structures first and then over the JSON text. Here are only dictionaries, so the fields
+that a structure has and the text leaves out are named below, and so are the places where any key is allowed.
 """
 
 from __future__ import annotations
 
-from wherry.errors import InvalidArgument
-from wherry.model import jsontext
+from wherry.cli.template_functions import FUNCTIONS, HEAD_FUNCTIONS, MISSING, Missing, NilList, NilMap, row_json, shown, truth
+from wherry.cli.template_parse import TemplateError, parse
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-    Node = tuple[Any, ...]
+    from wherry.cli.template_parse import Node
+
+# Fields that are maps with keys of the user's: what such a one hasn't is <no value>, and no error.
+_MAPS = frozenset(
+    "Annotations Config.Labels Data DriverOpts ExposedPorts Labels Networks Options PortBindings Ports StorageOpt Sysctls Tmpfs Volumes".split()
+)
+# What null means for the fields of docker's types: a list, or a map. Other nulls are pointers.
+_NIL_LISTS = frozenset(
+    "Aliases Args Binds CapAdd CapDrop Cmd DNSNames Devices DeviceCgroupRules DeviceRequests Dns DnsOptions DnsSearch Entrypoint Env "
+    "ExecIDs ExtraHosts GroupAdd Layers Links MaskedPaths Mounts OnBuild ReadonlyPaths RepoDigests RepoTags SecurityOpt Shell Ulimits "
+    "VolumesFrom".split()
+)
+# Fields that the JSON leaves out when they are empty.
+_LEFT_OUT: dict[str, Any] = {
+    "Annotations": NilMap(), "ArgsEscaped": False, "Author": "", "Comment": "", "Driver": "", "ExposedPorts": NilMap(), "Health": None,
+    "Healthcheck": None, "ImageManifestDescriptor": None, "Init": None, "MacAddress": "", "Mounts": NilList(), "Name": "",
+    "NetworkDisabled": False, "OsVersion": "", "Propagation": "", "Shell": NilList(), "SizeRootFs": None, "SizeRw": None,
+    "StopSignal": "", "StopTimeout": None, "Storage": None, "StorageOpt": NilMap(), "Sysctls": NilMap(), "Tmpfs": NilMap(),
+    "Variant": "",
+}  # fmt: skip
 
 
-class Missing:
-    """A map's missing key: Go prints it as <no value>."""
-
-    def __repr__(self) -> str:
-        return "<no value>"
+class _Break(Exception):
+    pass
 
 
-MISSING = Missing()
+class _Continue(Exception):
+    pass
 
 
-def compile_template(text: str) -> Callable[[Any], str]:
-    """A function from data to text. Raises InvalidArgument with the place of the fault."""
-    nodes, rest = _parse(_tokens(text), 0, ())
-    del rest
-    return lambda data: "".join(_execute(nodes, data, {"$": data}))
-
-
-def _fault(text: str, at: int) -> InvalidArgument:
-    return InvalidArgument(f"template parsing error: template: :1:{at + 1}: {text}", exit_code=1)
-
-
-# -- lexing -------------------------------------------------------------------------------------------------------------------
-
-
-def _tokens(text: str) -> list[tuple[str, str, int]]:
-    """("text"|"action", content, place)"""
-    found: list[tuple[str, str, int]] = []
-    at = 0
-    trim = False
-    while at < len(text):
-        start = text.find("{{", at)
-        if start < 0:
-            tail = text[at:]
-            found.append(("text", tail.lstrip() if trim else tail, at))
-            break
-        plain = text[at:start].lstrip() if trim else text[at:start]
-        end = _closing(text, start + 2)
-        if end < 0:
-            raise _fault("unclosed action", start)
-        action = text[start + 2 : end]
-        if action.startswith("- "):
-            plain, action = plain.rstrip(), action[2:]
-        trim = action.endswith(" -")
-        if trim:
-            action = action[:-2]
-        if plain:
-            found.append(("text", plain, at))
-        if not action.lstrip().startswith("/*"):
-            found.append(("action", action.strip(), start))
-        at = end + 2
-    return found
-
-
-def _closing(text: str, at: int) -> int:
-    quote = ""
-    while at < len(text):
-        character = text[at]
-        if quote:
-            if character == "\\" and quote == '"':
-                at += 1
-            elif character == quote:
-                quote = ""
-        elif character in '"`':
-            quote = character
-        elif text.startswith("}}", at):
-            return at
-        at += 1
-    return -1
-
-
-def _words(text: str, place: int) -> list[str]:
-    """An action's words: strings, parentheses, pipes, fields, numbers, names."""
-    found: list[str] = []
-    at = 0
-    while at < len(text):
-        character = text[at]
-        if character.isspace():
-            at += 1
-            continue
-        if character in '"`':
-            end = at + 1
-            while end < len(text) and text[end] != character:
-                end += 2 if text[end] == "\\" and character == '"' else 1
-            if end >= len(text):
-                raise _fault("unterminated quoted string", place)
-            found.append(text[at : end + 1])
-            at = end + 1
-        elif character in "()|,":
-            found.append(character)
-            at += 1
-        elif text.startswith(":=", at):
-            found.append(":=")
-            at += 2
-        elif character == "=":
-            found.append("=")
-            at += 1
-        else:
-            end = at
-            while end < len(text) and not text[end].isspace() and text[end] not in '()|,"`=' and not text.startswith(":=", end):
-                end += 1
-            found.append(text[at:end])
-            at = end
-    return found
-
-
-# -- parsing -------------------------------------------------------------------------------------------------------------------
-
-
-def _parse(tokens: list[tuple[str, str, int]], at: int, until: tuple[str, ...]) -> tuple[list[Node], int]:
-    nodes: list[Node] = []
-    while at < len(tokens):
-        kind, content, place = tokens[at]
-        at += 1
-        if kind == "text":
-            nodes.append(("text", content))
-            continue
-        word = content.partition(" ")[0]
-        if word in until:
-            return nodes, at - 1
-        if word in ("range", "if", "with"):
-            node, at = _block(word, content[len(word) :], tokens, at, place)
-            nodes.append(node)
-        elif word in ("end", "else", "define", "template", "block", "break", "continue"):
-            raise _fault(f"unexpected {{{{{word}}}}}", place)
-        else:
-            nodes.append(_statement(content, place))
-    if until:
-        raise _fault("unexpected EOF", tokens[-1][2] if tokens else 0)
-    return nodes, at
-
-
-def _block(word: str, rest: str, tokens: list[tuple[str, str, int]], at: int, place: int) -> tuple[Node, int]:
-    names: list[str] = []
-    words = _words(rest, place)
-    if ":=" in words:
-        cut = words.index(":=")
-        names = [w for w in words[:cut] if w != ","]
-        words = words[cut + 1 :]
-    pipe = _pipeline(words, place)
-    body, at = _parse(tokens, at, ("else", "end"))
-    other: list[Node] = []
-    if tokens[at][1].startswith("else"):
-        condition = tokens[at][1][4:].strip()
-        if condition:
-            inner = condition.partition(" ")[0]
-            if inner not in ("if", "with"):
-                raise _fault(f"unexpected {{{{else {inner}}}}}", tokens[at][2])
-            node, at = _block(inner, condition[len(inner) :], tokens, at + 1, tokens[at][2])
-            return (word, names, pipe, body, [node]), at
-        other, at = _parse(tokens, at + 1, ("end",))
-    return (word, names, pipe, body, other), at + 1
-
-
-def _statement(content: str, place: int) -> Node:
-    words = _words(content, place)
-    if len(words) > 2 and words[0].startswith("$") and words[1] in (":=", "="):
-        return ("assign", words[0], _pipeline(words[2:], place))
-    return ("print", _pipeline(words, place))
-
-
-def _pipeline(words: list[str], place: int) -> list[list[Any]]:
-    """Commands joined by pipes; each is a list of operands."""
-    if not words:
-        raise _fault("missing value for command", place)
-    commands, rest = _commands(words, 0, place)
-    if rest != len(words):
-        raise _fault("unexpected right paren", place)
-    return commands
-
-
-def _commands(words: list[str], at: int, place: int) -> tuple[list[list[Any]], int]:
-    commands: list[list[Any]] = [[]]
-    while at < len(words) and words[at] != ")":
-        word = words[at]
-        at += 1
-        if word == "|":
-            commands.append([])
-        elif word == "(":
-            inner, at = _commands(words, at, place)
-            if at >= len(words):
-                raise _fault("unclosed left paren", place)
-            at += 1
-            fields = ""
-            if at < len(words) and words[at].startswith(".") and len(words[at]) > 1:
-                fields, at = words[at], at + 1
-            commands[-1].append(("pipe", inner, fields))
-        else:
-            commands[-1].append(_operand(word, place))
-    if any(not c for c in commands):
-        raise _fault("missing value for command", place)
-    return commands, at
-
-
-def _operand(word: str, place: int) -> Any:
-    if word[0] == '"':
-        try:
-            return ("value", jsontext.loads(word))
-        except ValueError:
-            raise _fault(f"bad string {word}", place) from None
-    if word[0] == "`":
-        return ("value", word[1:-1])
-    if word in ("true", "false"):
-        return ("value", word == "true")
-    if word == "nil":
-        return ("value", None)
-    if word == "." or word.startswith("."):
-        return ("field", word)
-    if word.startswith("$"):
-        return ("variable", word)
-    if word.lstrip("+-").replace(".", "", 1).isdigit():
-        return ("value", float(word) if "." in word else int(word))
-    if word.isidentifier():
-        if word not in FUNCTIONS:
-            raise _fault(f'function "{word}" not defined', place)
-        return ("function", word)
-    raise _fault(f"unexpected {word!r} in operand", place)
-
-
-# -- execution -----------------------------------------------------------------------------------------------------------------
-
-
-def _execute(nodes: list[Node], dot: Any, variables: dict[str, Any]) -> list[str]:
-    out: list[str] = []
-    for node in nodes:
-        kind = node[0]
-        if kind == "text":
-            out.append(node[1])
-        elif kind == "print":
-            out.append(shown(_value(node[1], dot, variables)))
-        elif kind == "assign":
-            variables[node[1]] = _value(node[2], dot, variables)
-        elif kind == "range":
-            out += _range(node, dot, variables)
-        else:
-            _word, names, pipe, body, other = node
-            value = _value(pipe, dot, variables)
-            inner = dict(variables)
-            if names:
-                inner[names[-1]] = value
-            out += _execute(body if truth(value) else other, value if kind == "with" and truth(value) else dot, inner)
-    return out
-
-
-def _range(node: Node, dot: Any, variables: dict[str, Any]) -> list[str]:
-    _word, names, pipe, body, other = node
-    value = _value(pipe, dot, variables)
-    # Go walks maps in the order of their keys.
-    pairs = (
-        [(k, value[k]) for k in sorted(value)]
-        if isinstance(value, dict)
-        else list(enumerate(value or ()))
-        if not isinstance(value, Missing)
-        else []
-    )
-    if not pairs:
-        return _execute(other, dot, variables)
-    out: list[str] = []
-    for key, item in pairs:
-        inner = dict(variables)
-        if len(names) == 2:
-            inner[names[0]] = key
-        if names:
-            inner[names[-1]] = item
-        out += _execute(body, item, inner)
-    return out
-
-
-def _value(commands: list[list[Any]], dot: Any, variables: dict[str, Any]) -> Any:
-    value: Any = None
-    for index, command in enumerate(commands):
-        last = (value,) if index else ()
-        head = command[0]
-        if head[0] == "function":
-            arguments = [_operand_value(o, dot, variables) for o in command[1:]]
-            value = _call(head[1], [*arguments, *last])
-        else:
-            value = _operand_value(head, dot, variables)
-            arguments = [_operand_value(o, dot, variables) for o in command[1:]] + list(last)
-            if callable(value):
-                # A method, as docker's {{.Label "key"}}.
-                value = value(*arguments)
-            elif arguments:
-                raise InvalidArgument("template: can't give argument to non-function", exit_code=1)
-    return value
-
-
-def _operand_value(operand: Any, dot: Any, variables: dict[str, Any]) -> Any:
-    kind = operand[0]
-    if kind == "value":
-        return operand[1]
-    if kind == "field":
-        if dot is variables["$"] and isinstance(dot, dict):
-            _known(dot, operand[1])
-        return _fields(dot, operand[1])
-    if kind == "variable":
-        name, mark, fields = operand[1].partition(".")
-        if name not in variables:
-            raise InvalidArgument(f"template: undefined variable: {name}", exit_code=1)
-        return _fields(variables[name], mark + fields)
-    if kind == "function":
-        return _call(operand[1], [])
-    return _fields(_value(operand[1], dot, variables), operand[2])
-
-
-def _fields(value: Any, path: str) -> Any:
-    for name in path.split("."):
-        if not name:
-            continue
-        if isinstance(value, dict):
-            if name in value:
-                value = value[name]
-            else:
-                value = _loosely(value, name)
-        elif value is None or isinstance(value, Missing):
-            return MISSING
-        else:
-            found = getattr(value, name, MISSING)
-            if isinstance(found, Missing):
-                raise InvalidArgument(f"template: can't evaluate field {name} in type {type(value).__name__}", exit_code=1)
-            value = found
-    return value
-
-
-def _known(data: dict[str, Any], path: str) -> None:
-    """Below the top a missing key is <no value>; at the top it is a mistyped field, which docker refuses."""
-    name = path.strip(".").partition(".")[0]
-    if name and name not in data and isinstance(_loosely(data, name), Missing):
-        raise InvalidArgument(
-            f'template parsing error: template: :1:2: executing "" at <{path}>: map has no entry for key "{name}"', exit_code=1
-        )
-
-
-def _loosely(value: dict[str, Any], name: str) -> Any:
-    """Go's field names and JSON's keys differ in case at most: .ID is "Id"."""
-    for key in value:
-        if key.lower() == name.lower():
-            return value[key]
-    return MISSING
-
-
-def truth(value: Any) -> bool:
-    return False if isinstance(value, Missing) else bool(value)
-
-
-def shown(value: Any) -> str:
-    """Go's %v."""
-    if value is True or value is False:
-        return "true" if value else "false"
-    if value is None:
-        return "<nil>"
-    if isinstance(value, str):
-        return value
-    if isinstance(value, dict):
-        return "map[" + " ".join(f"{k}:{shown(value[k])}" for k in sorted(value)) + "]"
-    if isinstance(value, (list, tuple)):
-        return "[" + " ".join(shown(v) for v in value) + "]"
-    return str(value)
-
-
-def _call(name: str, arguments: list[Any]) -> Any:
+def compile_template(text: str, *, name: str = "") -> Callable[[Any], str]:
+    """A function from a document to text. Raises TemplateError with docker's words; `name` stands in them."""
     try:
-        return FUNCTIONS[name](*arguments)
-    except (TypeError, KeyError, IndexError, ValueError) as error:
-        raise InvalidArgument(f"template: error calling {name}: {error}", exit_code=1) from error
+        nodes = parse(text, FUNCTIONS, name)
+    except TemplateError as error:
+        raise TemplateError(f"template parsing error: {error.message}", exit_code=64) from None
 
+    def render(data: Any) -> str:
+        try:
+            return _Run(text, name, data, FUNCTIONS).text(nodes)
+        except TemplateError as error:
+            raise TemplateError(f"template parsing error: {error.message}") from None
 
-def _index(value: Any, *keys: Any) -> Any:
-    for key in keys:
-        if isinstance(value, dict):
-            value = value.get(key, MISSING)
-        elif value is None or isinstance(value, Missing):
-            return MISSING
-        else:
-            value = value[int(key)]
-    return value
-
-
-def _printf(form: str, *values: Any) -> str:
-    out = []
-    rest = list(values)
-    at = 0
-    while at < len(form):
-        if form[at] != "%":
-            out.append(form[at])
-            at += 1
-            continue
-        end = at + 1
-        while end < len(form) and form[end] in "+-# 0123456789.":
-            end += 1
-        verb, flags = form[end : end + 1], form[at + 1 : end]
-        at = end + 1
-        if verb == "%":
-            out.append("%")
-            continue
-        value = rest.pop(0) if rest else MISSING
-        if verb in ("s", "v"):
-            out.append(("%" + flags + "s") % shown(value))
-        elif verb == "q":
-            out.append(jsontext.dumps(shown(value)))
-        elif verb in ("d", "x", "o", "f", "t", "c"):
-            out.append(shown(value) if verb == "t" else ("%" + flags + verb) % value)
-        else:
-            raise ValueError(f"unknown verb %{verb}")
-    return "".join(out)
-
-
-def _json(value: Any) -> str:
-    if isinstance(value, dict):
-        value = {k: v for k, v in value.items() if not callable(v)}
-    return jsontext.dumps(None if isinstance(value, Missing) else value)
-
-
-def _compare(test: Callable[[Any, Any], bool]) -> Callable[..., bool]:
-    return lambda first, *others: any(test(first, other) for other in others)
-
-
-def _and(*values: Any) -> Any:
-    return next((v for v in values if not truth(v)), values[-1])
-
-
-def _or(*values: Any) -> Any:
-    return next((v for v in values if truth(v)), values[-1])
-
-
-FUNCTIONS: dict[str, Callable[..., Any]] = {
-    "json": lambda value: _json(value),
-    "join": lambda values, separator: str(separator).join(shown(v) for v in values or ()),
-    "split": lambda text, separator: str(text).split(separator),
-    "upper": lambda text: str(text).upper(),
-    "lower": lambda text: str(text).lower(),
-    "title": lambda text: str(text)[:1].upper() + str(text)[1:],
-    "pad": lambda text, before, after: " " * before + text + " " * after if text else text,
-    "truncate": lambda text, most: str(text)[:most],
-    "println": lambda *values: " ".join(shown(v) for v in values) + "\n",
-    "print": lambda *values: "".join(shown(v) for v in values),
-    "printf": _printf,
-    "index": _index,
-    "slice": lambda value, *cut: value[slice(*cut)],
-    "len": lambda value: len(value) if not isinstance(value, Missing) else 0,
-    "eq": _compare(lambda a, b: a == b),
-    "ne": lambda a, b: a != b,
-    "lt": lambda a, b: a < b,
-    "le": lambda a, b: a <= b,
-    "gt": lambda a, b: a > b,
-    "ge": lambda a, b: a >= b,
-    "and": _and,
-    "or": _or,
-    "not": lambda value: not truth(value),
-    "html": lambda value: str(value).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;"),
-    "urlquery": lambda value: __import__("urllib.parse").parse.quote_plus(str(value)),
-}
+    return render
 
 
 def list_output(form: str, headers: dict[str, Any], rows: list[dict[str, Any]]) -> str:
-    """Rows of a listing by --format: a template a row, `json`, or `table …` with a header made of the fields' headers."""
+    """Rows of a listing by --format: a template a row, `json`, or `table …` with a head made of the fields' headers."""
     if form == "json":
-        return "".join(_json(row) + "\n" for row in rows)
+        return "".join(row_json(row) + "\n" for row in rows)
     is_table = form == "table" or form.startswith("table ")
-    body = form[6:] if is_table else form
-    render = compile_template(body.replace("\\t", "\t").replace("\\n", "\n"))
-    lines = [render(row) for row in rows]
-    if not is_table:
-        return "".join(line + "\n" for line in lines)
+    body = (form[6:] if is_table else form).strip().replace("\\t", "\t").replace("\\n", "\n")
+    try:
+        nodes = parse(body, FUNCTIONS)
+    except TemplateError as error:
+        raise TemplateError(f"failed to parse template: {error.message}") from None
+    try:
+        lines = [_Run(body, "", row, FUNCTIONS, rows=True).text(nodes) for row in rows]
+        if not is_table:
+            return "".join(line + "\n" for line in lines)
+        head = _Run(body, "", headers, HEAD_FUNCTIONS, rows=True).text(nodes)
+    except TemplateError as error:
+        raise TemplateError(f"failed to execute template: {error.message}") from None
     from wherry.cli.output import table
 
-    head = render(headers)
     return table([line.split("\t") for line in [head, *lines]])
+
+
+class _Run:
+    """One execution: the output, and scopes of variables as a list of dictionaries, the innermost last."""
+
+    def __init__(self, text: str, name: str, data: Any, functions: dict[str, Callable[..., Any]], *, rows: bool = False) -> None:
+        self._out: list[str] = []
+        self._text = text
+        self._name = name
+        self._data = data
+        self._functions = functions
+        self._rows = rows
+
+    def text(self, nodes: list[Node]) -> str:
+        self.execute(nodes, self._data, [{"$": self._data}])
+        return "".join(self._out)
+
+    def execute(self, nodes: list[Node], dot: Any, scopes: list[dict[str, Any]]) -> None:
+        for node in nodes:
+            kind = node[0]
+            if kind == "text":
+                self._out.append(node[1])
+            elif kind == "print":
+                self._out.append(shown(self._pipe(node[1], dot, scopes)))
+            elif kind == "let":
+                scopes[-1][node[1]] = self._pipe(node[2], dot, scopes)
+            elif kind == "set":
+                value = self._pipe(node[2], dot, scopes)
+                self._scope_of(node[1], scopes, node[3])[node[1]] = value
+            elif kind == "range":
+                self._range(node, dot, scopes)
+            elif kind == "break":
+                raise _Break
+            elif kind == "continue":
+                raise _Continue
+            else:
+                _word, names, pipe, body, other, _place = node
+                value = self._pipe(pipe, dot, scopes)
+                holds = truth(value)
+                inner = [*scopes, {names[0]: value} if names else {}]
+                self.execute(body if holds else other, value if kind == "with" and holds else dot, inner)
+
+    def _range(self, node: Node, dot: Any, scopes: list[dict[str, Any]]) -> None:
+        _word, names, pipe, body, other, place = node
+        value = self._pipe(pipe, dot, scopes)
+        pairs: list[tuple[Any, Any]] = []
+        # Go walks maps in the order of their keys.
+        if isinstance(value, dict):
+            pairs = [(k, value[k]) for k in sorted(value)]
+        elif isinstance(value, (list, tuple)):
+            pairs = list(enumerate(value))
+        elif isinstance(value, int) and not isinstance(value, bool):
+            pairs = [(i, i) for i in range(value)]
+        elif value is not None and not isinstance(value, Missing):
+            raise self._fault(f"range can't iterate over {shown(value)}", place, "range")
+        for key, item in pairs:
+            inner = dict(zip(names, (key, item) if len(names) == 2 else (item,)))
+            try:
+                self.execute(body, item, [*scopes, inner])
+            except _Break:
+                break
+            except _Continue:
+                continue
+        if not pairs:
+            self.execute(other, dot, scopes)
+
+    # -- values ----------------------------------------------------------------------------------------------------------------
+
+    def _pipe(self, commands: list[list[Any]], dot: Any, scopes: list[dict[str, Any]]) -> Any:
+        value: Any = None
+        for number, command in enumerate(commands):
+            value = self._command(command, dot, scopes, (value,) if number else ())
+        return value
+
+    def _command(self, command: list[Any], dot: Any, scopes: list[dict[str, Any]], last: tuple[Any, ...]) -> Any:
+        head = command[0]
+        if head[0] == "function" and head[1] in ("and", "or"):
+            return self._lazily(head, command[1:], dot, scopes, last)
+        arguments = [self._operand(o, dot, scopes) for o in command[1:]] + list(last)
+        if head[0] == "function":
+            return self._call(head, arguments)
+        value = self._operand(head, dot, scopes)
+        if callable(value):
+            # A method, as docker's {{.Label "key"}}.
+            return value(*arguments)
+        if arguments:
+            raise self._fault(f"can't give argument to non-function {_words(head)}", head[-1] if head[0] != "value" else 0, _words(head))
+        return value
+
+    def _lazily(self, head: Any, operands: list[Any], dot: Any, scopes: list[dict[str, Any]], last: tuple[Any, ...]) -> Any:
+        """`and` and `or` stop at the first operand that decides."""
+        if not operands and not last:
+            raise self._fault(f"wrong number of args for {head[1]}: want at least 1 got 0", head[2], head[1])
+        value: Any = None
+        for operand in operands:
+            value = self._operand(operand, dot, scopes)
+            if truth(value) == (head[1] == "or"):
+                return value
+        return last[0] if last else value
+
+    def _operand(self, operand: Any, dot: Any, scopes: list[dict[str, Any]]) -> Any:
+        kind = operand[0]
+        if kind == "value":
+            return operand[1]
+        if kind == "function":
+            return self._call(operand, [])
+        if kind == "field":
+            return self._fields(dot, operand[1], operand)
+        if kind == "variable":
+            name, mark, path = operand[1].partition(".")
+            value = self._scope_of(name, scopes, operand[2])[name]
+            return self._fields(value, mark + path, operand)
+        return self._fields(self._pipe(operand[1], dot, scopes), operand[2], operand)
+
+    def _scope_of(self, name: str, scopes: list[dict[str, Any]], place: int) -> dict[str, Any]:
+        found: dict[str, Any] | None = next((scope for scope in reversed(scopes) if name in scope), None)
+        if found is not None:
+            return found
+        raise self._fault(f"undefined variable: {name}", place, name)
+
+    def _fields(self, value: Any, path: str, operand: Any) -> Any:
+        # The key that led to `value`; None where it isn't known.
+        parent = "" if value is self._data else None
+        for name in path.split("."):
+            if not name:
+                continue
+            if isinstance(value, dict):
+                value = self._field(value, name, parent, operand)
+            elif isinstance(value, Missing):
+                return MISSING
+            elif value is None:
+                raise self._fault(f"nil pointer evaluating field {name}", operand[-1], _words(operand))
+            else:
+                raise self._fault(f"can't evaluate field {name} in type {type(value).__name__}", operand[-1], _words(operand))
+            parent = name
+        return value
+
+    def _field(self, value: dict[str, Any], name: str, parent: str | None, operand: Any) -> Any:
+        key = name if name in value else _loosely(value, name)
+        if key is not None:
+            found = value[key]
+            if found is None and name in _NIL_LISTS:
+                return NilList()
+            return NilMap() if found is None and name in _MAPS else found
+        if parent in _MAPS:
+            return MISSING
+        if self._rows:
+            raise self._fault(f"can't evaluate field {name}", operand[-1], _words(operand))
+        if name in _LEFT_OUT:
+            return _LEFT_OUT[name]
+        if parent is None:
+            return MISSING
+        raise self._fault(f'map has no entry for key "{name}"', operand[-1], _words(operand))
+
+    def _call(self, head: Any, arguments: list[Any]) -> Any:
+        name = head[1]
+        if name == "json" and self._rows and arguments and arguments[-1] is self._data:
+            return row_json(self._data)
+        try:
+            return self._functions[name](*arguments)
+        except (TypeError, KeyError, IndexError, ValueError) as error:
+            reason = str(error) if isinstance(error, ValueError) else f"wrong arguments for {name}"
+            raise self._fault(f"error calling {name}: {reason}", head[2], name) from None
+
+    def _fault(self, text: str, place: int, at: str) -> TemplateError:
+        line = self._text.count("\n", 0, place) + 1
+        column = place - (self._text.rfind("\n", 0, place) + 1)
+        return TemplateError(f'template: {self._name}:{line}:{column}: executing "{self._name}" at <{at}>: {text}')
+
+
+def _words(operand: Any) -> str:
+    return shown(operand[1]) if operand[0] != "pipe" else operand[2] or "(…)"
+
+
+def _loosely(value: dict[str, Any], name: str) -> str | None:
+    """Go's field names and JSON's keys differ in case at most: .ID is "Id"."""
+    return next((key for key in value if key.lower() == name.lower()), None)

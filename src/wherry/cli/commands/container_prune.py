@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 USAGE = "[OPTIONS]"
 OPTIONS = (
-    Option("filter", kind="list", help='Provide filter values (e.g. "until=<timestamp>")'),
+    Option("filter", kind="list", check=filters.check, help='Provide filter values (e.g. "until=<timestamp>")'),
     Option("force", "f", "bool", help="Do not prompt for confirmation"),
 )
 

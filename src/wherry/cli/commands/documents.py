@@ -15,24 +15,27 @@ if TYPE_CHECKING:
 
 def show(context: Context, names: list[str], form: str, get: Callable[[str], dict[str, Any]], missing: str) -> int:
     """Print the documents of `names`; `missing` is the text for a name that isn't there, with {} for it."""
+    render = None
+    if form and form != "json":
+        from wherry.cli.template import compile_template
+
+        render = compile_template(form)
     found = []
+    out = []
     code = 0
     for name in names:
         try:
             found.append(get(name))
+            if render is not None:
+                out.append(render(found[-1]) + "\n")
         except WherryError as error:
             code = 1
             if error.id == "not-found":
                 context.error(missing.format(name))
             else:
                 context.fail(error)
-    if form and form != "json":
-        from wherry.cli.template import compile_template
-
-        render = compile_template(form)
-        context.out("".join(render(document) + "\n" for document in found))
-    elif form == "json":
-        context.out(jsontext.dumps(found) + "\n")
+    if render is not None:
+        context.out("".join(out) or "\n")
     else:
-        context.out(jsontext.dumps(found, indent=4) + "\n")
+        context.out(jsontext.dumps(found, indent=None if form else 4) + "\n")
     return code

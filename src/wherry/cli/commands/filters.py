@@ -6,14 +6,20 @@ from wherry.errors import UsageError
 
 
 def parsed(texts: list[str]) -> dict[str, list[str]]:
-    """{"status": ["exited"], …}. Raises UsageError."""
+    """{"status": ["exited"], …} of texts that `check` has seen."""
     found: dict[str, list[str]] = {}
     for text in texts:
-        key, equals, value = text.partition("=")
-        if not equals:
-            raise UsageError(f'invalid argument "{text}" for "-f, --filter" flag: bad format of filter (expected name=value)')
-        found.setdefault(key.strip().lower(), []).append(value.strip())
+        if text:
+            key, _, value = text.partition("=")
+            found.setdefault(key.strip().lower(), []).append(value.strip())
     return found
+
+
+def check(text: str) -> str:
+    """An option's check: key=value, or nothing. Raises UsageError."""
+    if text and "=" not in text:
+        raise UsageError("bad format of filter (expected name=value)")
+    return text
 
 
 def confirmed(text: str) -> bool:

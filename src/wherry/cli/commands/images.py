@@ -19,7 +19,7 @@ USAGE = "[OPTIONS] [REPOSITORY[:TAG]]"
 OPTIONS = (
     Option("all", "a", "bool", help="Show all images (there are no intermediate ones)"),
     Option("digests", kind="bool", help="Show digests"),
-    Option("filter", "f", "list", help="Filter output based on conditions provided"),
+    Option("filter", "f", "list", check=filters.check, help="Filter output based on conditions provided"),
     Option("format", help="Format output using a Go template, 'table', 'table TEMPLATE' or 'json'"),
     Option("no-trunc", kind="bool", help="Don't truncate output"),
     Option("quiet", "q", "bool", help="Only show image IDs"),
@@ -38,6 +38,10 @@ _HEADERS = {
     "VirtualSize": "SIZE",
 }
 
+# docker's `--format raw`.
+_RAW = "repository: {{.Repository}}\\ntag: {{.Tag}}\\nimage_id: {{.ID}}\\ncreated_at: {{.CreatedAt}}\\nvirtual_size: {{.Size}}\\n"
+_RAW_QUIET = "image_id: {{.ID}}"
+
 
 def run(context: Context, words: list[str]) -> int:
     parsed = parse(OPTIONS, words, later="images")
@@ -46,7 +50,7 @@ def run(context: Context, words: list[str]) -> int:
     if parsed.words:
         chosen.setdefault("reference", []).append(parsed.words[0])
     found = context.engine.images.list(all=parsed.all, filters=chosen)
-    if parsed.quiet:
+    if parsed.quiet and parsed.format in ("", "table"):
         ids = list(dict.fromkeys(s.id if parsed.no_trunc else short_id(s.id) for s in found))
         context.out("".join(i + "\n" for i in ids))
         return 0
@@ -54,7 +58,8 @@ def run(context: Context, words: list[str]) -> int:
     if parsed.format and parsed.format != "table":
         from wherry.cli.template import list_output
 
-        context.out(list_output(parsed.format, _HEADERS, rows))
+        form = (_RAW_QUIET if parsed.quiet else _RAW) if parsed.format == "raw" else parsed.format
+        context.out(list_output(form, _HEADERS, rows))
         return 0
     keys = ["Repository", "Tag", *(["Digest"] if parsed.digests else []), "ID", "CreatedSince", "Size"]
     context.out(table([[_HEADERS[k] for k in keys], *([row[k] for k in keys] for row in rows)]))

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from wherry.cli.commands.load import readable
 from wherry.cli.commands.several import needs_at_most, needs_names
 from wherry.cli.options import Option, parse
+from wherry.errors import InvalidArgument, Unsupported, UsageError
+from wherry.model import reference
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,6 +27,15 @@ def run(context: Context, words: list[str]) -> int:
     needs_at_most(context, parsed.words, 2)
     source: str | int = 0 if parsed.words[0] == "-" else parsed.words[0]
     name = parsed.words[1] if len(parsed.words) == 2 else None
+    if name is not None:
+        try:
+            reference.parse(name)
+        except InvalidArgument as error:
+            raise UsageError(error.message) from None
+    if isinstance(source, str):
+        if source.startswith(("http://", "https://")):
+            raise Unsupported("import from a URL is not supported yet", hint="download it and pipe it in: curl -L URL | wherry import -")
+        readable(source)
     image_id = context.engine.images.import_(
         source, reference=name, changes=parsed.change, message=parsed.message, platform=parsed.platform
     )

@@ -23,7 +23,7 @@ def run(context: Context, words: list[str]) -> int:
     parsed = parse(OPTIONS, words, later="inspect")
     needs_names(context, parsed.words)
     if parsed.type not in ("", "container", "image"):
-        raise UsageError(f'unknown type: "{parsed.type}"', hint="container and image are known")
+        raise UsageError(f'unknown type: "{parsed.type}": must be one of "container", "image"')
     missing = f"error: no such {parsed.type or 'object'}: {{}}"
     system = context.engine.system
     return documents.show(context, parsed.words, parsed.format, lambda name: system.inspect_any(name, parsed.type, parsed.size), missing)

@@ -20,10 +20,20 @@ OPTIONS = (
 )
 
 
+def readable(path: str) -> None:
+    """docker's client opens the file, so its error is not the daemon's. Raises UsageError."""
+    try:
+        os.stat(path)
+    except OSError as error:
+        raise UsageError(f"open {path}: {os.strerror(error.errno or 0).lower()}") from None
+
+
 def run(context: Context, words: list[str]) -> int:
     parsed = parse(OPTIONS, words, later="load")
     needs_exactly(context, parsed.words, 0)
-    if not parsed.input and os.isatty(0):
+    if parsed.input:
+        readable(parsed.input)
+    elif os.isatty(0):
         raise UsageError("requested load from stdin, but stdin is empty")
     show = os.isatty(2) and not parsed.quiet
     lines = context.engine.images.load(parsed.input or 0, platform=parsed.platform, progress=context.error if show else None)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 USAGE = "[OPTIONS]"
 OPTIONS = (
     Option("all", "a", "bool", help="Show all containers (default shows just running)"),
-    Option("filter", "f", "list", help="Filter output based on conditions provided"),
+    Option("filter", "f", "list", check=filters.check, help="Filter output based on conditions provided"),
     Option("format", help="Format output using a Go template, 'table', 'table TEMPLATE' or 'json'"),
     Option("last", "n", "int", -1, help="Show n last created containers (includes all states)"),
     Option("latest", "l", "bool", help="Show the latest created container (includes all states)"),
@@ -40,13 +40,20 @@ _HEADERS: dict[str, Any] = {
     "Status": "STATUS",
     "Size": "SIZE",
     "Labels": "LABELS",
-    "Label": lambda key: key,
+    "Label": lambda key: key.rpartition(".")[2].replace("-", " ").replace("_", " "),
     "Mounts": "MOUNTS",
     "LocalVolumes": "LOCAL VOLUMES",
     "Networks": "NETWORKS",
     "Platform": "PLATFORM",
     "HealthStatus": "HEALTH STATUS",
 }
+
+# docker's `--format raw`.
+_RAW = (
+    "container_id: {{.ID}}\\nimage: {{.Image}}\\ncommand: {{.Command}}\\ncreated_at: {{.CreatedAt}}\\nstate: {{- pad .State 1 0}}\\n"
+    "status: {{- pad .Status 1 0}}\\nnames: {{.Names}}\\nlabels: {{- pad .Labels 1 0}}\\nports: {{- pad .Ports 1 0}}\\n"
+)
+_RAW_QUIET = "container_id: {{.ID}}"
 
 
 def run(context: Context, words: list[str]) -> int:
@@ -55,12 +62,13 @@ def run(context: Context, words: list[str]) -> int:
     last = 1 if parsed.latest else parsed.last
     sized = parsed.size or "{{.Size" in parsed.format.replace(" ", "")
     found = context.engine.containers.list(all=parsed.all, last=last, filters=filters.parsed(parsed.filter), size=sized)
-    if parsed.quiet:
-        context.out("".join((s.id if parsed.no_trunc else s.id[:12]) + "\n" for s in found))
-    elif parsed.format and parsed.format != "table":
+    if parsed.format and parsed.format != "table":
         from wherry.cli.template import list_output
 
-        context.out(list_output(parsed.format, _HEADERS, [_fields(s, parsed.no_trunc) for s in found]))
+        form = (_RAW_QUIET if parsed.quiet else _RAW) if parsed.format == "raw" else parsed.format
+        context.out(list_output(form, _HEADERS, [_fields(s, parsed.no_trunc) for s in found]))
+    elif parsed.quiet:
+        context.out("".join((s.id if parsed.no_trunc else s.id[:12]) + "\n" for s in found))
     else:
         context.out(_table(found, parsed.no_trunc, parsed.size))
     return 0

@@ -18,7 +18,7 @@ USAGE = "[OPTIONS] TERM"
 OPTIONS = (
     *transfer_options.OPTIONS,
     Option("compatible", kind="bool", help="Not used: the output is docker's", hidden=True),
-    Option("filter", "f", "list", help="Filter output based on conditions provided"),
+    Option("filter", "f", "list", check=filters.check, help="Filter output based on conditions provided"),
     Option("format", help="Pretty-print search using a Go template"),
     Option("limit", kind="int", default=25, help="Max number of search results"),
     Option("list-tags", kind="bool", help="List the tags of a repository"),

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 USAGE = "[OPTIONS]"
 OPTIONS = (
     Option("all", "a", "bool", help="Remove all unused images not just dangling ones"),
-    Option("filter", kind="list", help='Provide filter values (e.g. "label=<key>=<value>")'),
+    Option("filter", kind="list", check=filters.check, help='Provide filter values (e.g. "label=<key>=<value>")'),
     Option("force", "f", "bool", help="Do not prompt for confirmation"),
 )
 

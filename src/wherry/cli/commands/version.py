@@ -24,7 +24,7 @@ def run(context: Context, words: list[str]) -> int:
     elif parsed.format:
         from wherry.cli.template import compile_template
 
-        context.out(compile_template(parsed.format)(document) + "\n")
+        context.out(compile_template(parsed.format, name="version")(document) + "\n")
     else:
         client = document["Client"]
         context.out(
