@@ -298,4 +298,4 @@ def _copy_data(start: int, end: int, size: int) -> int:
 
 
 def _send(start: int, end: int, most: int) -> int:
-    return os.sendfile(end, start, None, min(most, 1 << 24))  # type: ignore[arg-type]
+    return os.sendfile(end, start, None, min(most, 1 << 24))
