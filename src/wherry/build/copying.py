@@ -78,6 +78,37 @@ class Copier:
         finally:
             os.close(folder)
 
+    def copy_whole(self, source: Source, destination: str) -> None:
+        """Copy a source to exactly `destination`, a folder with its own attributes: --parents keeps names as they are."""
+        found = os.stat(source.name, dir_fd=source.parent, follow_symlinks=False)
+        head, name = os.path.split(destination.rstrip("/"))
+        folder = self._folders(head)
+        try:
+            self._entry(source, source.parent, source.name, "", found, folder, name, self._root.resolved(head), top=True)
+        finally:
+            os.close(folder)
+
+    def parents(self, other: RootFs | int, base: str, path: str, destination: str) -> None:
+        """Make the folders above `path` at the destination as they are above it in the source, where they are missing."""
+        at = destination.rstrip("/")
+        for part in path.split("/")[:-1]:
+            base = f"{base}/{part}".lstrip("/")
+            at = f"{at}/{part}"
+            if self._root.lookup(at) is not None:
+                continue
+            fd = other.open(base, os.O_RDONLY | os.O_DIRECTORY) if isinstance(other, RootFs) else os.open(base, _FOLDER, dir_fd=other)
+            try:
+                found = os.fstat(fd)
+            finally:
+                os.close(fd)
+            folder = self._root.make_folders(at, self._owner)
+            try:
+                if isinstance(other, RootFs) and self._owner is None:
+                    self._root.give(folder, (found.st_uid, found.st_gid))
+                os.fchmod(folder, found.st_mode & 0o7777)
+            finally:
+                os.close(folder)
+
     def put(self, name: str, content: bytes, destination: str) -> None:
         """A file out of a heredoc: mode 0644 unless the copy has one."""
         there = self._root.lookup(destination)
@@ -151,9 +182,21 @@ class Copier:
                 continue
             self._entry(source, at, name, path, found, folder, name, base)
 
-    def _entry(self, source: Source, at: int, name: str, path: str, found: os.stat_result, folder: int, new_name: str, base: str) -> None:
-        """One entry, with what is below it. `base`: the path of `folder` in the root."""
-        inner = f"{path}/{name}" if path else name
+    def _entry(
+        self,
+        source: Source,
+        at: int,
+        name: str,
+        path: str,
+        found: os.stat_result,
+        folder: int,
+        new_name: str,
+        base: str,
+        *,
+        top: bool = False,
+    ) -> None:
+        """One entry, with what is below it. `base`: the path of `folder` in the root. `top`: paths are counted from inside it."""
+        inner = "" if top else f"{path}/{name}" if path else name
         self.latest_ns = max(self.latest_ns, found.st_ctime_ns)
         kind = stat.S_IFMT(found.st_mode)
         if kind == stat.S_IFSOCK:

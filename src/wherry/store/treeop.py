@@ -29,11 +29,12 @@ def sync(path: str) -> None:
 
 
 def unpack(
-    folder: str, feed: Callable[[int], None], *, single: bool, max_bytes: int = -1, max_entries: int = -1, recipe: str = ""
+    folder: str, feed: Callable[[int], None], *, single: bool, max_bytes: int = -1, max_entries: int = -1, recipe: str = "", literal: bool = False
 ) -> tuple[int, int]:
     """Unpack a tar stream into `folder`. `feed(fd)` writes the stream to a pipe. Returns (entries, bytes).
 
-    With `recipe` a new file of that name gets what `pack` needs to make the same tar again.
+    With `recipe` a new file of that name gets what `pack` needs to make the same tar again. `literal`: no layer, but files as they
+    are, into a folder that may hold some already.
 
     Raises ArchiveError for a malformed or hostile stream, StoreFull, and whatever `feed` raises.
     """
@@ -44,6 +45,8 @@ def unpack(
         words.append(f"--max-entries={max_entries}")
     if recipe:
         words.append(f"--recipe={recipe}")
+    if literal:
+        words.append("--whiteouts=ignore")
     reader, writer = os.pipe()
     out_reader, out_writer = os.pipe()
     err_reader, err_writer = os.pipe()
