@@ -10,7 +10,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from wherry.engine import Engine
 
-_WITH_VALUE = {"--root", "--runroot", "--log-level", "-l"}
+_WITH_VALUE = {"--root", "--runroot", "--log-level", "-l", "--config", "--context", "-c"}
 _LEVELS = ("debug", "info", "warn", "warning", "error", "fatal")
 
 
@@ -52,7 +52,18 @@ class Context:
 
                 self.out(overview(self, ""))
                 self.finished = 0
-            elif name in ("--host", "-H", "--context", "--tls", "--tlsverify"):
+            elif name in (
+                "--host",
+                "-H",
+                "--tls",
+                "--tlsverify",
+                "--tlscacert",
+                "--tlscert",
+                "--tlskey",
+                "--url",
+                "--remote",
+                "--connection",
+            ):
                 raise Unsupported(f"{name}: there is no daemon to talk to", hint="leave it out: wherry works in-process")
             else:
                 raise _flag_error(f"unknown flag: {name}" if name.startswith("--") else f"unknown shorthand flag: '{name[1]}' in {word}")
@@ -63,6 +74,12 @@ class Context:
             self.root = value
         elif name == "--runroot":
             self.runroot = value
+        elif name == "--config":
+            # docker's folder of client settings: where credentials for registries are.
+            os.environ["DOCKER_CONFIG"] = value
+        elif name in ("--context", "-c"):
+            if value != "default":
+                raise UsageError(f'context "{value}" does not exist', hint="wherry works in-process: `default` is the only one")
         elif value.lower() not in _LEVELS:
             raise UsageError(f"Unable to parse logging level: {value}")
         elif value.lower() == "debug":

@@ -18,6 +18,10 @@ _GLOBALS = (
 )
 
 
+# docker's choice and order.
+_COMMON = ("run", "exec", "ps", "build", "pull", "push", "images", "login", "logout", "search", "version", "info")
+
+
 def overview(context: Context, group: str) -> str:
     """The page of all commands, or of one group's."""
     program = context.program
@@ -37,8 +41,9 @@ def overview(context: Context, group: str) -> str:
             ]
         )
     else:
-        lines += ["Management Commands:", *_aligned(sorted(table.GROUPS.items())), "", "Commands:"]
-        lines += _aligned([(p, s) for p, (_m, s) in sorted(table.COMMANDS.items()) if " " not in p])
+        lines += ["Common Commands:", *_aligned([(p, table.COMMANDS[p][1]) for p in _COMMON if p in table.COMMANDS])]
+        lines += ["", "Management Commands:", *_aligned(sorted(table.GROUPS.items())), "", "Commands:"]
+        lines += _aligned([(p, s) for p, (_m, s) in sorted(table.COMMANDS.items()) if " " not in p and p not in _COMMON])
         lines += ["", "Global Options:", *_options(_GLOBALS)]
     lines += ["", f"Run '{program} {group + ' ' if group else ''}COMMAND --help' for more information on a command."]
     return "\n".join(lines) + "\n"
@@ -48,13 +53,20 @@ def command_help(context: Context, path: str) -> str:
     name, summary = table.COMMANDS[path]
     module = __import__(f"wherry.cli.commands.{name}", fromlist=["OPTIONS"])
     lines = [f"Usage:  {context.program} {path} {module.USAGE}", "", summary]
-    same = sorted(p for p, (m, _s) in table.COMMANDS.items() if m == name) + [a for a, p in table.ALIASES.items() if p == path]
+    same = _spellings(name)
     if len(same) > 1:
         lines += ["", "Aliases:", "  " + ", ".join(f"{context.program} {p}" for p in same)]
     shown = tuple(o for o in module.OPTIONS if not o.hidden)
     if shown:
         lines += ["", "Options:", *_options(shown)]
     return "\n".join(lines) + "\n"
+
+
+def _spellings(module: str) -> list[str]:
+    """All ways to write a command: the grouped one, its aliases, then the short one."""
+    paths = [p for p, (m, _s) in table.COMMANDS.items() if m == module]
+    aliases = [a for a, p in table.ALIASES.items() if p in paths]
+    return sorted(p for p in paths if " " in p) + sorted(aliases) + sorted(p for p in paths if " " not in p)
 
 
 def _options(options: tuple[Option, ...]) -> list[str]:
@@ -64,8 +76,14 @@ def _options(options: tuple[Option, ...]) -> list[str]:
         kind = {"bool": "", "list": " list", "int": " int", "str": " string"}[option.kind]
         if option.placeholder:
             kind = " " + option.placeholder
-        rows.append((f"{short}--{option.name}{kind}", option.help))
+        rows.append((f"{short}--{option.name}{kind}", option.help + _default(option)))
     return _aligned(rows)
+
+
+def _default(option: Option) -> str:
+    if not option.default or option.kind == "list":
+        return ""
+    return f' (default "{option.default}")' if option.kind == "str" else f" (default {str(option.default).lower()})"
 
 
 def _aligned(rows: list[tuple[str, str]]) -> list[str]:

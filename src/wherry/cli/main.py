@@ -122,36 +122,35 @@ def _usage(path: str) -> str:
 
 
 def _no_command(context: Context, words: list[str]) -> int:
-    program = context.program
-    if not words or words[0] in table.GROUPS and len(words) == 1:
-        from wherry.cli.help import overview
+    from wherry.cli.help import about, overview
 
-        context.out(overview(context, words[0] if words else ""))
+    group = words[0] if words and words[0] in table.GROUPS else ""
+    rest = words[1:] if group else words
+    if not rest or group and rest[0] in ("--help", "-h"):
+        context.out(overview(context, group))
         return 0
-    word = words[0]
-    if word == "help":
-        from wherry.cli.help import about
-
+    if words[0] == "help":
         return about(context, words[1:])
-    if word in table.GROUPS:
-        if words[1] in ("--help", "-h"):
-            from wherry.cli.help import overview
-
-            context.out(overview(context, word))
-            return 0
-        word = f"{word} {words[1]}"
-    if words[0] in table.NOT_YET or word.split(" ")[-1] in table.NOT_YET:
-        hint = table.NOT_YET.get(words[0]) or table.NOT_YET.get(word.split(" ")[-1]) or ""
-        _complain(f"{program}: '{word}' is not supported yet" + (f"; {hint}" if hint else ""))
+    if group and rest[0].startswith("-"):
+        return _unknown(context, f"unknown flag: {rest[0]}", group, 125)
+    word = f"{group} {rest[0]}".lstrip()
+    name = next((n for n in (word, words[0], rest[0]) if n in table.NOT_YET), "")
+    if name:
+        hint = table.NOT_YET[name]
+        _complain(f"{context.program}: '{word}' is not supported yet" + (f"; {hint}" if hint else ""))
         return 1
     from wherry.cli.options import nearest
 
     near = nearest(word, list(table.COMMANDS))
-    text = f"{program}: unknown command: {program} {word}"
-    if near:
-        text += f"\n\nDid you mean: {near}?"
-    _complain(f"{text}\n\nRun '{program} --help' for more information")
-    return 1
+    text = f"{context.program}: unknown command: {context.program} {word}"
+    return _unknown(context, f"{text}\nDid you mean: {near}?" if near else text, group, 1)
+
+
+def _unknown(context: Context, text: str, group: str, code: int) -> int:
+    command = f"{context.program} {group}".rstrip()
+    usage = f"\n\nUsage:  {command}" if group else ""
+    _complain(f"{text}{usage}\n\nRun '{command} --help' for more information")
+    return code
 
 
 def _unexpected(context: Context, error: Exception) -> int:

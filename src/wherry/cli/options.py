@@ -213,12 +213,17 @@ def nearest(word: str, known: list[str]) -> str:
 
 
 def _distance(a: str, b: str, limit: int) -> int:
-    """Levenshtein's, given up at `limit`."""
+    """Letters added, left out, changed or swapped with their neighbour (optimal string alignment), given up at `limit`."""
     if abs(len(a) - len(b)) >= limit:
         return limit
-    row = list(range(len(b) + 1))
+    before: list[int] = []
+    last = list(range(len(b) + 1))
     for i, x in enumerate(a, 1):
-        last, row[0] = row[0], i
+        row = [i]
         for j, y in enumerate(b, 1):
-            last, row[j] = row[j], min(row[j] + 1, row[j - 1] + 1, last + (x != y))
-    return row[-1]
+            steps = min(last[j] + 1, row[j - 1] + 1, last[j - 1] + (x != y))
+            if i > 1 and j > 1 and x == b[j - 2] and a[i - 2] == y:
+                steps = min(steps, before[j - 2] + 1)
+            row.append(steps)
+        before, last = last, row
+    return last[-1]

@@ -56,6 +56,7 @@ _RUN: dict[str, str] = {
     "no-hostname": "bind an /etc/hostname of your own",
     "passwd": "bind an /etc/passwd of your own",
     "passwd-entry": "bind an /etc/passwd of your own",
+    "permissive": "use --security-opt label=disable",
     "personality": "use setarch in the container's command",
     "pidfile": "`inspect -f {{.State.Pid}}` has it",
     "preserve-fd": "only standard input, output and error reach a container",
