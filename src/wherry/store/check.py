@@ -83,10 +83,11 @@ def _layers(store: Store, repair: bool) -> list[Finding]:
         if repair:
             _drop(store, store.path("layers", str(number)), f"rm-layer-{number}")
     used = {int(n) for (n,) in store.db.rows("SELECT DISTINCT layer_id FROM image_layers")}
+    used.update(int(n) for (n,) in store.db.rows("SELECT layer_id FROM build_steps WHERE layer_id IS NOT NULL"))
     for row in containers.everything(store.db):
         used.update(row.layer_numbers())
     for number in sorted((known & on_disk) - used):
-        found.append(Finding(f"layer {number}", "no image and no container uses it", "removes it"))
+        found.append(Finding(f"layer {number}", "no image, no container and no cached step uses it", "removes it"))
         if repair:
             store.db.execute("DELETE FROM layers WHERE id = ?", (number,))
             _drop(store, store.path("layers", str(number)), f"rm-layer-{number}")
@@ -149,7 +150,7 @@ def _containers(store: Store, repair: bool) -> list[Finding]:
                 found.append(
                     Finding(f"container {row.name}", f"its layer {number} is missing", "remove the container and load its image again")
                 )
-    for name in sorted(on_disk - known):
+    for name in sorted(on_disk - known - removal.targets_of_markers(store, "create-")):
         found.append(Finding(f"containers/{name}", "no row of the database knows this folder", "removes the folder"))
         if repair:
             _drop(store, store.path("containers", name), f"rm-{name}")

@@ -6,6 +6,7 @@ import os
 import time
 
 from wherry.errors import ArchiveError
+from wherry.kernel import process
 from wherry.model.record import Record
 from wherry.store import blobs, treeop
 
@@ -109,6 +110,42 @@ class Changes:
             self._keep_recipe(staged)
         return number
 
+    def adopt(self, tree: str, size_bytes: int, entries: int, move: Callable[[str, str], None]) -> int:
+        """Move the tree of a build's step into its place: not hashed, not synced, which its row says. Returns its number.
+
+        `move` renames: a step may have given its root to somebody whose folders only root of R can move.
+        """
+        store = self._store
+        cursor = store.db.execute(
+            "INSERT INTO layers (diff_id, size_bytes, entries, boot_id, created_ns) VALUES (NULL,?,?,?,?)",
+            (size_bytes, entries, process.boot_id(), time.time_ns()),
+        )
+        number = int(cursor.lastrowid)
+        self._mark(number)
+        target = store.path("layers", str(number))
+        if os.path.lexists(target):
+            doomed = store.staging("layer")
+            os.rename(target, doomed)
+            treeop.remove_trees([doomed])
+        move(tree, target)
+        return number
+
+    def name(self, number: int, diff_id: str, recipe: str, size_bytes: int, entries: int, tar_bytes: int) -> int:
+        """An adopted layer's digest is known now. Returns the number to use: that of an equal layer, if there is one."""
+        store = self._store
+        found = find(store, diff_id)
+        if found is not None and found != number:
+            store.db.execute("UPDATE build_steps SET layer_id = ? WHERE layer_id = ?", (found, number))
+            return found
+        store.db.execute(
+            "UPDATE layers SET diff_id = ?, size_bytes = ?, entries = ?, tar_bytes = ? WHERE id = ?",
+            (diff_id, size_bytes, entries, tar_bytes, number),
+        )
+        final = blobs.recipe_path(store, diff_id)
+        os.makedirs(os.path.dirname(final), 0o700, exist_ok=True)
+        os.rename(recipe, final)
+        return number
+
     def _keep_recipe(self, staged: StagedLayer) -> None:
         final = blobs.recipe_path(self._store, staged.diff_id)
         os.makedirs(os.path.dirname(final), 0o700, exist_ok=True)
@@ -142,6 +179,9 @@ class Changes:
                 os.rename(self._store.path("layers", str(number)), doomed)
             except FileNotFoundError:
                 continue
+            except PermissionError:
+                # A layer's root may belong to an id that the user isn't: it is taken apart where it is.
+                doomed = self._store.path("layers", str(number))
             paths.append(doomed)
         for marker in self._markers:
             os.unlink(marker)
@@ -169,8 +209,9 @@ def _sync_folder(path: str) -> None:
 
 
 def unused(store: Store) -> list[int]:
-    """Layers that neither an image nor a container needs."""
-    needed = {int(n) for (n,) in store.db.rows("SELECT DISTINCT layer_id FROM image_layers")}
+    """Layers that neither an image nor a container nor the build cache needs."""
+    needed = {int(n) for (n,) in store.db.rows("SELECT layer_id FROM build_steps WHERE layer_id IS NOT NULL")}
+    needed |= {int(n) for (n,) in store.db.rows("SELECT DISTINCT layer_id FROM image_layers")}
     for (text,) in store.db.rows("SELECT layers FROM containers"):
         needed.update(int(n) for n in text.split(",") if n)
     return [int(n) for (n,) in store.db.rows("SELECT id FROM layers") if int(n) not in needed]

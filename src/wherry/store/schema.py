@@ -6,7 +6,7 @@ JSON columns hold text that `model.jsontext` wrote; ids and digests are text; ti
 
 from __future__ import annotations
 
-VERSION = 2
+VERSION = 3
 
 _V1 = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value) WITHOUT ROWID;
@@ -91,4 +91,35 @@ CREATE TABLE manifest_lists (
 ) WITHOUT ROWID;
 """
 
-MIGRATIONS: dict[int, str] = {1: _V1, 2: _V2}
+_V3 = """
+-- A step of a build: its key says all that went into it. layer_id NULL: it changed nothing.
+CREATE TABLE build_steps (
+  key TEXT PRIMARY KEY,
+  layer_id INTEGER REFERENCES layers(id) ON DELETE CASCADE,
+  text TEXT NOT NULL,
+  created_ns INTEGER NOT NULL,
+  used_ns INTEGER NOT NULL,
+  uses INTEGER NOT NULL DEFAULT 1
+) WITHOUT ROWID;
+CREATE INDEX build_steps_by_layer ON build_steps(layer_id);
+
+-- What a COPY takes out of a stage: the digest of it, so that a stage needn't be made to know. what: patterns and exceptions.
+CREATE TABLE build_digests (
+  stage_key TEXT NOT NULL,
+  what TEXT NOT NULL,
+  digest TEXT NOT NULL,
+  used_ns INTEGER NOT NULL,
+  PRIMARY KEY (stage_key, what)
+) WITHOUT ROWID;
+
+-- Cache mounts of RUN: folders <root>/mounts/<number>. name: id and what it starts from.
+CREATE TABLE build_mounts (
+  id INTEGER PRIMARY KEY AUTOINCREMENT,
+  name TEXT NOT NULL,
+  created_ns INTEGER NOT NULL,
+  used_ns INTEGER NOT NULL
+);
+CREATE INDEX build_mounts_by_name ON build_mounts(name);
+"""
+
+MIGRATIONS: dict[int, str] = {1: _V1, 2: _V2, 3: _V3}
