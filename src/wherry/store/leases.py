@@ -14,7 +14,9 @@ RANGE = 65536
 # systemd keeps 0x80000…0x6FFFFFFF for its own containers and 0x7FFE0000… for foreign images; /etc/subuid's default tools
 # count up from 100,000 and stay far below. What lies between is nobody's (systemd's "UIDs and GIDs" page).
 FIRST = 0x70000000
-COUNT = 0x0FFE
+COUNT = 0x0FFD
+# The last one serves the steps of builds: each runs in a user and a pid namespace of its own, and none outlives its builder.
+FOR_BUILDS = FIRST + COUNT * RANGE
 
 
 def lease(db: Database, container_id: str, taken_elsewhere: tuple[tuple[int, int], ...] = ()) -> int:

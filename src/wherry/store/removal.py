@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 
 from wherry.kernel import process
-from wherry.store import containers, treeop
+from wherry.store import actual, containers, treeop
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -78,9 +78,17 @@ def drop_half_made(store: Store, marker: str) -> None:
         drop_trees(store, [marker])
         return
     if store.db.row("SELECT 1 FROM containers WHERE id = ?", (container_id,)) is None:
+        _kill_orphan(store, container_id)
         set_aside(store, container_id)
         drop_trees(store, [f"rm-{container_id}"])
     _unlink(path)
+
+
+def _kill_orphan(store: Store, container_id: str) -> None:
+    """A step of a build whose builder was killed: its process goes on for nobody. Its monitor then leaves by itself."""
+    pid, start = actual.pair(actual.state_file(store, container_id).get("init", ""))
+    if pid > 0 and process.alive(pid, start):
+        process.kill(pid, start)
 
 
 def drop_orphan_layer(store: Store, marker: str) -> None:
