@@ -8,7 +8,23 @@ from pathlib import Path
 import pytest
 
 from wherry.errors import WherryError
-from wherry.model import caps, devices, digest, duration, envfile, mounts, names, reference, restart, signals, sizes, times, ulimit
+from wherry.model import (
+    caps,
+    devices,
+    digest,
+    duration,
+    envfile,
+    mounts,
+    names,
+    numbers,
+    ports,
+    reference,
+    restart,
+    signals,
+    sizes,
+    times,
+    ulimit,
+)  # fmt: skip
 
 
 def table(shared: Path, name: str) -> dict[str, list[object]]:
@@ -266,3 +282,74 @@ def test_names_and_ids() -> None:
         found = names.new_id()
         assert len(found) == 64 and not found[:12].isdigit() and digest.is_digest("sha256:" + found)
         assert names.is_valid(names.random_name()) and names.random_name(1)[-1].isdigit()
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("80", [("80/tcp", "", "")]),
+        ("80/UDP", [("80/udp", "", "")]),
+        ("8080:80", [("80/tcp", "", "8080")]),
+        ("127.0.0.1:8080:80/sctp", [("80/sctp", "127.0.0.1", "8080")]),
+        ("192.168.1.100::80", [("80/tcp", "192.168.1.100", "")]),
+        ("[::1]::53/udp", [("53/udp", "::1", "")]),
+        ("1234-1235:3333-3334", [("3333/tcp", "", "1234"), ("3334/tcp", "", "1235")]),
+        ("8000-8010:80", [("80/tcp", "", "8000-8010")]),
+        ("published=8080,target=80,protocol=udp", [("80/udp", "", "8080")]),
+        ("target=80", [("80/tcp", "", "")]),
+    ],
+)
+def test_published_ports(text: str, expected: list[tuple[str, str, str]]) -> None:
+    assert [(p.key, p.host_ip, p.host_port) for p in ports.parse_publish(text)] == expected
+
+
+def test_published_ports_of_docker_s_table(shared: Path) -> None:
+    cases = table(shared, "port_specs")
+    for case in cases["ParsePortSpec"]:
+        assert isinstance(case, dict)
+        if case["error"]:
+            with pytest.raises(WherryError) as caught:
+                ports.parse_publish(case["spec"])
+            assert str(caught.value) == case["error"]
+            continue
+        found = ports.parse_publish(case["spec"])
+        assert [p.key for p in found] == case["ports"] and [p.host_ip for p in found] == case["hostip"], case
+        assert [p.host_port for p in found] == case["hostport"], case
+    for text in cases["valid"]:
+        # The table mixes in words for other functions: a name or a lone address is no port, nor is -1.
+        if not str(text).startswith("localhost") and str(text) != "192.168.1.100" and "-1:-1" not in str(text):
+            ports.parse_publish(str(text))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "no port specified: <empty>"),
+        ("80:", "no port specified: 80:<empty>"),
+        ("x", "invalid containerPort: x"),
+        ("65536", "invalid containerPort: 65536"),
+        ("90-80", "invalid containerPort: 90-80"),
+        ("x:80", "invalid hostPort: x"),
+        ("80/x", "invalid proto: x"),
+        ("localhost:80:80", "invalid IP address: localhost"),
+        ("1-3:4-5", "invalid ranges specified for container and host Ports: 4-5 and 1-3"),
+        ("published=1", "missing mandatory field 'target'"),
+        ("target=80,x=y", "invalid field key: x"),
+    ],
+)
+def test_published_ports_that_make_no_sense(text: str, message: str) -> None:
+    with pytest.raises(WherryError) as caught:
+        ports.parse_publish(text)
+    assert str(caught.value) == message
+
+
+@pytest.mark.parametrize(("text", "value"), [("0", 0), ("-7", -7), ("+7", 7), ("0x1F", 31), ("0b11", 3), ("0o17", 15), ("017", 15)])
+def test_numbers_of_flags(text: str, value: int) -> None:
+    assert numbers.parse_int(text, base=0) == value
+
+
+@pytest.mark.parametrize("text", ["", "-", "--1", "+-1", " 1", "1 ", "x", "1x", "08", "0x", "1.5", "٣", "_1"])
+def test_numbers_that_go_refuses(text: str) -> None:
+    with pytest.raises(WherryError):
+        numbers.parse_int(text, base=0)
+    assert numbers.parse_int("08") == 8

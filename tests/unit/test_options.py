@@ -30,6 +30,7 @@ OPTIONS = (
         ("-n x", {"name": "x"}),
         ("-nx", {"name": "x"}),
         ("-n=x", {"name": "x"}),
+        ("-n=", {"name": "="}),
         ("-anx", {"all": True, "name": "x"}),
         ("-an x y", {"all": True, "name": "x", "words": ["y"]}),
         ("-a=false", {"all": False}),

@@ -104,7 +104,8 @@ def parse(options: tuple[Option, ...], words: list[str], *, interspersed: bool =
             if option.kind == "bool" and not letters.startswith("="):  # type: ignore[union-attr]
                 _store(option, "true", values, given, "-" + option.short)  # type: ignore[union-attr, arg-type]
                 continue
-            equals, value = ("=", letters.removeprefix("=")) if letters else ("", "")
+            # pflag: -n=value, but "-n=" is the value "=".
+            equals, value = ("=", letters[1:] if letters[0] == "=" != letters else letters) if letters else ("", "")
             at = _take(option, equals, value, words, at, values, given, "-" + option.short)  # type: ignore[union-attr, arg-type]
             break
     return Parsed(values, rest, given)
@@ -185,17 +186,12 @@ def _bad(option: Option, text: str, reason: str) -> FlagError:
 
 
 def _integer(option: Option, text: str) -> int:
-    """Go's strconv.ParseInt with base 0: 0x, 0o, 0b, a leading 0 for octal, underscores between digits."""
-    digits = text.lstrip("+-")
+    from wherry.model.numbers import parse_int
+
     try:
-        if not text.isascii() or text != text.strip() or len(text) - len(digits) > 1:
-            raise ValueError(text)
-        number = int(text, 8 if digits.isdigit() and digits[0] == "0" else 0)
-    except ValueError:
-        raise _bad(option, text, f'strconv.ParseInt: parsing "{text}": invalid syntax') from None
-    if not -(1 << 63) <= number < 1 << 63:
-        raise _bad(option, text, f'strconv.ParseInt: parsing "{text}": value out of range')
-    return number
+        return parse_int(text, base=0)
+    except WherryError as error:
+        raise _bad(option, text, error.message) from None
 
 
 def _both(option: Option) -> str:

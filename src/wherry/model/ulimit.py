@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from wherry.errors import InvalidArgument
+from wherry.model.numbers import parse_int
 
 NAMES = (
     "core", "cpu", "data", "fsize", "locks", "memlock", "msgqueue", "nice", "nofile", "nproc", "rss", "rtprio", "rttime", "sigpending",
@@ -17,19 +18,15 @@ def parse(text: str) -> dict[str, object]:
         raise InvalidArgument(f"invalid ulimit argument: {text}")
     if name not in NAMES:
         raise InvalidArgument(f"invalid ulimit type: {name}")
-    soft_text, colon, hard_text = values.partition(":")
-    soft = _number(soft_text, text)
-    hard = _number(hard_text, text) if colon else soft
-    if hard != -1 and (soft > hard or soft == -1):
+    words = values.split(":")
+    if len(words) > 2:
+        raise InvalidArgument(f"too many limit value arguments - {values}, can only have up to two, `soft[:hard]`")
+    limits = [parse_int(word) for word in words]
+    soft, hard = limits[0], limits[-1]
+    if min(limits) < -1:
+        raise InvalidArgument(f"invalid ulimit argument: {text}")
+    if soft == -1 and hard != -1:
+        raise InvalidArgument(f"ulimit soft limit must be less than or equal to hard limit: soft: -1 (unlimited), hard: {hard}")
+    if hard != -1 and soft > hard:
         raise InvalidArgument(f"ulimit soft limit must be less than or equal to hard limit: {soft} > {hard}")
     return {"Name": name, "Soft": soft, "Hard": hard}
-
-
-def _number(word: str, text: str) -> int:
-    try:
-        value = int(word)
-    except ValueError:
-        raise InvalidArgument(f"invalid ulimit argument: {text}") from None
-    if value < -1:
-        raise InvalidArgument(f"invalid ulimit argument: {text}")
-    return value
