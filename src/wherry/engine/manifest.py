@@ -166,11 +166,17 @@ def _new(data: bytes, media_type: str, platform: dict[str, Any], source: str, im
 
 def _remote(member: str, access: Access, every: bool) -> list[dict[str, Any]]:
     reference = references.parse(member).tagged()
-    repository = access.repository(endpoints.load().pull_from(reference, access.tls_verify)[-1])
-    try:
-        top = repository.manifest(reference.digest or reference.tag, reference.familiar)
-    except Missing as error:
-        raise NotFound(f"no such manifest: {reference.canonical}") from error
+    with access.repository(endpoints.load().pull_from(reference, access.tls_verify)[-1]) as repository:
+        try:
+            top = repository.manifest(reference.digest or reference.tag, reference.familiar)
+        except Missing as error:
+            raise NotFound(f"no such manifest: {reference.canonical}") from error
+        return _remote_entries(repository, reference, top, every)
+
+
+def _remote_entries(
+    repository: Repository, reference: Reference, top: manifests.Manifest | manifests.Index, every: bool
+) -> list[dict[str, Any]]:
     if isinstance(top, manifests.Manifest):
         return [_remote_entry(repository, reference, top)]
     chosen = (
@@ -213,9 +219,9 @@ def inspect(store: Store, name: str, member: str, access: Access) -> bytes:
             return _document(record)
         return jsontext.dumps({k: v for k, v in _entry(record, name, member).items() if k not in ("source", "image")}, indent=3).encode()
     reference = references.parse(member or name).tagged()
-    repository = access.repository(endpoints.load().pull_from(reference, access.tls_verify)[-1])
     try:
-        return repository.manifest(reference.digest or reference.tag, reference.familiar).data
+        with access.repository(endpoints.load().pull_from(reference, access.tls_verify)[-1]) as repository:
+            return repository.manifest(reference.digest or reference.tag, reference.familiar).data
     except Missing as error:
         raise NotFound(f"no such manifest: {reference.canonical}") from error
 
@@ -230,7 +236,7 @@ def push(store: Store, name: str, target: str, access: Access, *, purge: bool = 
     if form not in kinds:
         raise InvalidArgument(f"unknown format {form!r}: it is oci or v2s2")
     repository = access.repository(endpoints.load().push_to(reference, access.tls_verify), push=True)
-    with blobs.InUse(store):
+    with repository, blobs.InUse(store):
         for entry in record["entries"]:
             _bring(store, reference, repository, entry, access, progress or silent)
         data = _document(record, kinds[form])
@@ -255,12 +261,12 @@ def _bring(store: Store, reference: Reference, repository: Repository, entry: di
         send_image(store, reference, row, repository, progress)
         return
     source = references.parse(entry["source"])
-    origin = access.repository(endpoints.load().pull_from(source, access.tls_verify)[-1])
-    manifest = origin.manifest(entry["digest"], entry["source"])
-    if isinstance(manifest, manifests.Index):
-        raise RegistryError(f"{entry['source']} is an index of indexes")
-    for descriptor in (manifest.config, *manifest.layers):
-        _copy_blob(store, origin, repository, descriptor, source.path if source.domain == reference.domain else "")
+    with access.repository(endpoints.load().pull_from(source, access.tls_verify)[-1]) as origin:
+        manifest = origin.manifest(entry["digest"], entry["source"])
+        if isinstance(manifest, manifests.Index):
+            raise RegistryError(f"{entry['source']} is an index of indexes")
+        for descriptor in (manifest.config, *manifest.layers):
+            _copy_blob(store, origin, repository, descriptor, source.path if source.domain == reference.domain else "")
     repository.put_manifest(entry["digest"], manifest.data, manifest.media_type)
     progress("", f"Pushed ref {reference.repository}@{entry['digest']} with digest: {entry['digest']}", 0, 0)
 

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from wherry.engine import Engine
     from wherry.engine.transfer import Progress
     from wherry.engine.transfer_pull import Wishes
+    from wherry.registry.client import Repository
 
 POLICIES = ("always", "missing", "never", "newer")
 
@@ -98,7 +99,8 @@ def login(server: str, username: str, password: str, access: Access) -> str:
     own = Credentials(username, password)
     repository = Repository(endpoint, store, Options(min(access.retries, 1), access.retry_delay_s, access.cert_dir), own=own)
     try:
-        repository.ping()
+        with repository:
+            repository.ping()
     except AccessDenied as error:
         raise AccessDenied(f'Get "{repository.transport.url("/v2/")}": {error.message}') from error
     return store.save(server, own)
@@ -134,10 +136,7 @@ def server_name(text: str) -> str:
 
 def search(term: str, limit: int, access: Access) -> list[SearchResult]:
     """The Hub's search, or for "HOST/TERM" that registry's own or its catalogue. Raises RegistryError."""
-    from wherry.model import jsontext
     from wherry.registry import endpoints
-    from wherry.registry.client import Missing
-    from wherry.registry.transport import with_query
 
     first, slash, rest = term.partition("/")
     if slash and ("." in first or ":" in first or first == "localhost"):
@@ -148,7 +147,15 @@ def search(term: str, limit: int, access: Access) -> list[SearchResult]:
     endpoint = settings.of_server("index.docker.io" if server == "docker.io" else server, access.tls_verify)
     if server == "docker.io":
         endpoint = endpoint.replace(host="index.docker.io")
-    repository = access.repository(endpoint)
+    with access.repository(endpoint) as repository:
+        return _search(repository, server, words, limit)
+
+
+def _search(repository: Repository, server: str, words: str, limit: int) -> list[SearchResult]:
+    from wherry.model import jsontext
+    from wherry.registry.client import Missing
+    from wherry.registry.transport import with_query
+
     if server != "docker.io":
         try:
             return [SearchResult(f"{server}/{name}") for name in repository.catalog() if words in name][:limit]
@@ -178,4 +185,5 @@ def tags(name: str, access: Access) -> list[str]:
     from wherry.registry import endpoints
 
     ref = reference.parse(name)
-    return access.repository(endpoints.load().pull_from(ref, access.tls_verify)[-1]).tags()
+    with access.repository(endpoints.load().pull_from(ref, access.tls_verify)[-1]) as repository:
+        return repository.tags()

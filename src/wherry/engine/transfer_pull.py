@@ -74,9 +74,9 @@ def pull_all(store: Store, name: str, wishes: Wishes, progress: Progress | None 
     if reference.tag or reference.digest:
         raise InvalidArgument("tag can't be used with --all-tags/-a")
     settings = endpoints.load()
-    repository = wishes.access.repository(settings.pull_from(reference, wishes.access.tls_verify)[-1])
     try:
-        tags = sorted(repository.tags())
+        with wishes.access.repository(settings.pull_from(reference, wishes.access.tls_verify)[-1]) as repository:
+            tags = sorted(repository.tags())
     except (Missing, AccessDenied) as error:
         raise _denied(reference, error) from error
     usable = [tag for tag in tags if references.is_tag(tag)]
@@ -89,7 +89,8 @@ def _from_any(store: Store, reference: Reference, settings: endpoints.Settings, 
     for place in places:
         access = wishes.access.replace(creds="", retries=min(wishes.access.retries, 1)) if place.mirror else wishes.access
         try:
-            return _Pull(store, reference, access.repository(place), wishes, progress).run()
+            with access.repository(place) as repository:
+                return _Pull(store, reference, repository, wishes, progress).run()
         except (Missing, AccessDenied, RegistryError) as error:
             if place is places[-1]:
                 raise _denied(reference, error) if isinstance(error, (Missing, AccessDenied)) else error
@@ -124,12 +125,14 @@ class _Pull:
         what = reference.familiar
         top = self._repository.manifest(reference.digest or reference.tag, what)
         self._progress("", f"{reference.tag or reference.digest}: Pulling from {self._path()}", 0, 0)
-        held = self._held(top.digest)
+        digest = top.digest
+        entry = manifests.choose(top, self._wanted, what) if isinstance(top, manifests.Index) else None
+        held = self._held(digest, entry.digest if entry else digest)
         if held is not None:
-            return self._named(top.digest, held, False)
+            return self._named(digest, held, False)
         manifest = self._image_of(top, what)
         try:
-            return self._named(top.digest, self._fetch(manifest), True)
+            return self._named(digest, self._fetch(manifest), True)
         except BaseException:
             for staged in self._staged:
                 staged.drop()
@@ -139,15 +142,12 @@ class _Pull:
         # docker shows the path at the registry: "library/alpine"
         return self._reference.path
 
-    def _held(self, digest: str) -> str | None:
-        """The image that this digest brought here before, if it is for the platform that is wanted now."""
-        name = self._digest_name(digest)
+    def _held(self, digest: str, manifest_digest: str) -> str | None:
+        """The image that this digest brought here before, if it is the one that is wanted now (an index stands for several)."""
         row = self._store.db.row(
-            "SELECT i.id, i.os, i.architecture, i.variant FROM tags t JOIN images i ON i.id = t.image_id WHERE t.name = ?", (name,)
+            "SELECT i.id, i.manifest_digest FROM tags t JOIN images i ON i.id = t.image_id WHERE t.name = ?", (self._digest_name(digest),)
         )
-        if row is None or not self._wanted.runs(platforms.Platform(row[1], row[2], row[3])):
-            return None
-        return str(row[0])
+        return str(row[0]) if row is not None and manifest_digest in (digest if row[1] is None else row[1], row[0]) else None
 
     def _digest_name(self, digest: str) -> str:
         return self._reference.replace(tag="", digest=digest).canonical

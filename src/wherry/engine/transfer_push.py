@@ -59,7 +59,7 @@ def push(store: Store, name: str, wishes: PushWishes, progress: Progress | None 
     repository = wishes.access.repository(endpoints.load().push_to(reference, wishes.access.tls_verify), push=True)
     show = progress or silent
     show("", f"The push refers to repository [{reference.repository}]", 0, 0)
-    with blobs.InUse(store):
+    with repository, blobs.InUse(store):
         return _Push(store, reference, row, repository, wishes, show).run()
 
 

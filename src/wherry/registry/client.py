@@ -61,6 +61,12 @@ class Repository:
                 body.seek(body.start)
         raise AssertionError("not reached")
 
+    def __enter__(self) -> Repository:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self.transport.close()
+
     def _refused(self, answer: Answer) -> WherryError:
         with answer:
             code, message = _complaint(answer.whole(1 << 16))

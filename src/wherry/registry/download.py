@@ -199,7 +199,6 @@ class BlobStream:
     def _hang_up(self) -> None:
         if self._answer is not None:
             self._answer.drop()
-            self._answer.__exit__()
             self._answer = None
 
 

@@ -69,17 +69,25 @@ class Answer:
 
     def drop(self) -> None:
         """Leave the body unread."""
-        self._response.close()
+        try:
+            self._response.close()
+        except Exception:
+            # What is being thrown away may be broken already.
+            return
 
     def __enter__(self) -> Answer:
         return self
 
     def __exit__(self, *_error: object) -> None:
+        """A connection whose answer is read is kept; a little that is left is read for that, a lot costs the connection."""
         try:
-            self._response.release_conn()
-            self._response.close()
+            for _ in range(4):
+                if not self._response.read1(1 << 14):
+                    self._response.release_conn()
+                    return
         except Exception:
-            return
+            pass
+        self.drop()
 
 
 class Broken(RegistryError):
@@ -99,6 +107,11 @@ class Transport:
         self._managers: dict[tuple[str, str, bool], Any] = {}
         # "https" or "http", known after the first answer.
         self.scheme = "http" if endpoint.plain else ""
+
+    def close(self) -> None:
+        """Give up the connections that are kept for another request."""
+        for manager in self._managers.values():
+            manager.clear()
 
     def url(self, path: str) -> str:
         """A path of the registry ("/v2/…") as a URL. Finds out first whether the registry speaks TLS."""
