@@ -42,5 +42,15 @@ def short_id(text: str) -> str:
 
 
 def ellipsis(text: str, most: int) -> str:
-    """At most `most` characters, the last an ellipsis where something was cut."""
-    return text if len(text) <= most else text[: most - 1] + "…"
+    """At most `most` columns of a terminal, the last an ellipsis where something was cut (docker/cli, formatter.Ellipsis)."""
+    if width(text) <= most:
+        return text
+    if text.isascii():
+        return text[: most - 1] + "…"
+    kept, room = "", most - 1
+    for character in text:
+        room -= width(character)
+        if room < 0:
+            break
+        kept += character
+    return kept + "…"

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import time
+
 from wherry.cli.commands.several import needs_exactly
 from wherry.cli.options import Option, parse
-from wherry.cli.output import short_id, table
-from wherry.model import sizes
+from wherry.cli.output import ellipsis, short_id, table
+from wherry.model import duration, sizes
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -52,21 +54,20 @@ def _fields(title: str, part: dict[str, Any]) -> dict[str, str]:
 
 
 def _verbose(report: dict[str, Any]) -> str:
-    images = [["REPOSITORY", "TAG", "IMAGE ID", "SIZE", "CONTAINERS"]]
+    images = [["REPOSITORY", "TAG", "IMAGE ID", "CREATED", "SIZE", "SHARED SIZE", "UNIQUE SIZE", "CONTAINERS"]]
     for image in report["Images"]["Items"]:
         for name in image.repo_tags or ("<none>:<none>",):
             repository, _, tag = name.rpartition(":")
-            images.append([repository, tag, short_id(image.id), sizes.human(image.size_bytes), str(image.containers)])
-    containers = [["CONTAINER ID", "IMAGE", "COMMAND", "SIZE", "STATUS", "NAMES"]]
-    for container in report["Containers"]["Items"]:
-        containers.append(
-            [
-                container.id[:12],
-                container.image,
-                f'"{container.command[:20]}"',
-                sizes.human(max(0, container.size_rw)),
-                container.status_text,
-                container.names[0],
-            ]
-        )
+            row = [repository, tag, short_id(image.id), _since(image.created_ns), sizes.human(image.size_bytes, precision=3)]
+            images.append([*row, "N/A", "N/A", str(image.containers)])
+    containers = [["CONTAINER ID", "IMAGE", "COMMAND", "LOCAL VOLUMES", "SIZE", "CREATED", "STATUS", "NAMES"]]
+    for found in report["Containers"]["Items"]:
+        command = f'"{ellipsis(found.command, 20)}"'
+        size = sizes.human(max(0, found.size_rw), precision=3)
+        row = [found.id[:12], found.image, command, str(found.local_volumes), size, _since(found.created_ns)]
+        containers.append([*row, found.status_text, ",".join(found.names)])
     return f"Images space usage:\n\n{table(images)}\nContainers space usage:\n\n{table(containers)}"
+
+
+def _since(created_ns: int) -> str:
+    return duration.human(max(0, time.time_ns() - created_ns)) + " ago" if created_ns else "N/A"
