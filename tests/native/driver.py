@@ -218,7 +218,7 @@ class Native:
         found = []
         for entry in filter(str.isdigit, os.listdir("/proc")):
             try:
-                words = Path("/proc", entry, "cmdline").read_bytes().replace(b"\0", b" ").decode()
+                words = Path("/proc", entry, "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
                 state = Path("/proc", entry, "stat").read_text().rpartition(")")[2].split()[0]
             except OSError:
                 continue

@@ -166,7 +166,7 @@ def test_read_only_root(w: Wherry) -> None:
 def test_malformed_mounts_are_refused(w: Wherry, spec: str, text: str) -> None:
     done = w("run", "--rm", "--mount", spec, "busybox", "true")
     assert done.returncode == 125
-    assert text in done.stderr and "Traceback" not in done.stderr
+    assert text in done.stderr.lower() and "Traceback" not in done.stderr
 
 
 def test_named_volumes_are_refused_until_there_are_any(w: Wherry) -> None:

@@ -29,7 +29,14 @@ def sync(path: str) -> None:
 
 
 def unpack(
-    folder: str, feed: Callable[[int], None], *, single: bool, max_bytes: int = -1, max_entries: int = -1, recipe: str = "", literal: bool = False
+    folder: str,
+    feed: Callable[[int], None],
+    *,
+    single: bool,
+    max_bytes: int = -1,
+    max_entries: int = -1,
+    recipe: str = "",
+    literal: bool = False,
 ) -> tuple[int, int]:
     """Unpack a tar stream into `folder`. `feed(fd)` writes the stream to a pipe. Returns (entries, bytes).
 
