@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -18,6 +19,11 @@ from support.engine import Wherry
 from support.installed import install
 
 KINDS = ("root", "user", "nosubids")
+
+
+def pytest_configure() -> None:
+    """A run that is told to end takes its users and containers away first."""
+    signal.signal(signal.SIGTERM, lambda *_: pytest.exit("ended by SIGTERM", returncode=143))
 
 
 @pytest.fixture(scope="session")

@@ -94,17 +94,17 @@ class Context:
         return self._engine
 
     def _debug(self, line: str) -> None:
-        os.write(2, os.fsencode(f"plan: {line}\n"))
+        os.write(2, encoded(f"plan: {line}\n"))
 
     def warn(self, text: str) -> None:
-        os.write(2, os.fsencode(f"WARNING: {text}\n"))
+        os.write(2, encoded(f"WARNING: {text}\n"))
 
     def out(self, text: str) -> None:
         """Write to standard output; a closed one raises BrokenPipeError, which main turns into an exit code."""
-        write(1, os.fsencode(text))
+        write(1, encoded(text))
 
     def error(self, text: str) -> None:
-        write(2, os.fsencode(text + "\n"))
+        write(2, encoded(text + "\n"))
 
     def fail(self, error: Exception) -> None:
         """An error of one of several arguments, as docker prints it; the others go on."""
@@ -119,6 +119,14 @@ def _flag_error(text: str) -> UsageError:
     from wherry.cli.options import FlagError
 
     return FlagError(text)
+
+
+def encoded(text: str) -> bytes:
+    """As the caller's locale has it, and as UTF-8 where it lacks a character. What came in undecodable goes out as it was."""
+    try:
+        return os.fsencode(text)
+    except UnicodeEncodeError:
+        return text.encode("utf-8", "surrogateescape")
 
 
 def write(fd: int, data: bytes) -> None:

@@ -159,6 +159,9 @@ def _unexpected(context: Context, error: Exception) -> int:
         import traceback
 
         traceback.print_exc()
+    elif isinstance(error, UnicodeEncodeError):
+        # The database keeps text; nothing in it has a name that is none.
+        _complain(f"{context.program}: {error.object}: not valid UTF-8")
     elif isinstance(error, OSError) and error.errno:
         name = f"{error.filename}: " if error.filename else ""
         _complain(f"{context.program}: {name}{os.strerror(error.errno).lower()}")
@@ -170,9 +173,10 @@ def _unexpected(context: Context, error: Exception) -> int:
 
 
 def _complain(text: str) -> None:
-    data = os.fsencode(text + "\n")
+    from wherry.cli.context import encoded
+
     try:
-        os.write(2, data)
+        os.write(2, encoded(text + "\n"))
     except OSError:
         return
 

@@ -52,8 +52,9 @@ def argv(config: dict[str, Any]) -> list[str]:
 
 
 def command_text(words: list[str]) -> str:
-    """docker's COMMAND column: words with a blank are put in single quotes."""
-    return " ".join(f"'{w}'" if " " in w and i else w for i, w in enumerate(words))
+    """docker's COMMAND column: words with a blank are put in single quotes, bytes that are no UTF-8 shown as question marks."""
+    text = " ".join(f"'{w}'" if " " in w and i else w for i, w in enumerate(words))
+    return text.encode("utf-8", "replace").decode()
 
 
 def environment(config: dict[str, Any], hostname: str, *, tty: bool) -> list[str]:

@@ -10,7 +10,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-MAX_DEPTH = 500
 _BLANKS = " \t\n\r"
 
 
@@ -80,10 +79,21 @@ _quoted = _escape()
 
 
 def dumps(value: Any, *, indent: int | None = None, sort: bool = False) -> str:
-    """Encode as JSON; compact without `indent` (blanks a level)."""
+    """Encode as JSON; compact without `indent` (blanks a level).
+
+    Bytes of the caller's that are no UTF-8 (Python's lone surrogates) are written as escapes, so that the text can be stored and
+    `loads` gives them back.
+    """
     out: list[str] = []
     _put(out, value, "" if indent is None else "\n", indent or 0, sort)
-    return "".join(out)
+    text = "".join(out)
+    if text.isascii():
+        return text
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return "".join(f"\\u{ord(c):04x}" if "\ud800" <= c <= "\udfff" else c for c in text)
+    return text
 
 
 def _put(out: list[str], value: Any, newline: str, indent: int, sort: bool) -> None:
@@ -98,6 +108,8 @@ def _put(out: list[str], value: Any, newline: str, indent: int, sort: bool) -> N
     elif isinstance(value, int):
         out.append(str(int(value)))
     elif isinstance(value, float):
+        if value - value != 0:
+            raise ValueError(f"{value} has no JSON form")
         out.append(repr(value))
     elif isinstance(value, dict):
         _put_object(out, value, newline, indent, sort)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from wherry.cli.context import encoded, write
 from wherry.errors import UsageError
 
 
@@ -26,6 +27,6 @@ def confirmed(text: str) -> bool:
     """Ask before something is lost; no answer is no."""
     import os
 
-    os.write(1, os.fsencode(text + "\nAre you sure you want to continue? [y/N] "))
+    write(1, encoded(text + "\nAre you sure you want to continue? [y/N] "))
     answer = os.read(0, 100).strip().lower()
     return answer in (b"y", b"yes")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 
-from wherry.cli.context import write
+from wherry.cli.context import encoded, write
 from wherry.model import sizes
 
 TYPE_CHECKING = False
@@ -32,7 +32,7 @@ class _Plain:
         if name and (status in _MOVING or self._last.get(name) == status):
             return
         self._last[name] = status
-        write(self._fd, os.fsencode(f"{name}: {status}\n" if name else f"{status}\n"))
+        write(self._fd, encoded(f"{name}: {status}\n" if name else f"{status}\n"))
 
 
 class _Live:
@@ -48,7 +48,7 @@ class _Live:
     def __call__(self, name: str, status: str, there: int, all: int) -> None:
         with self._lock:
             if not name:
-                write(self._fd, os.fsencode(status + "\n"))
+                write(self._fd, encoded(status + "\n"))
                 # What came before stays where it is: layers named from here on get lines below.
                 self._lines.clear()
                 return
@@ -61,10 +61,10 @@ class _Live:
             text = text[: columns - 1]
             if name in self._lines:
                 up = len(self._lines) - self._lines[name]
-                write(self._fd, os.fsencode(f"\x1b[{up}A\r\x1b[2K{text}\x1b[{up}B\r"))
+                write(self._fd, encoded(f"\x1b[{up}A\r\x1b[2K{text}\x1b[{up}B\r"))
             else:
                 self._lines[name] = len(self._lines)
-                write(self._fd, os.fsencode(f"{text}\n"))
+                write(self._fd, encoded(f"{text}\n"))
 
     def _detail(self, name: str, now: float, there: int, all: int) -> str:
         """Bar, bytes, rate and the time that is left."""
