@@ -49,6 +49,7 @@ class Folder:
 
     def __init__(self, path: str) -> None:
         self._path = path
+        self._open: list[Any] = []
 
     def names(self) -> set[str]:
         found: set[str] = set()
@@ -64,12 +65,14 @@ class Folder:
         try:
             if os.path.realpath(path) != f"{os.path.realpath(self._path)}/{name}":
                 raise ArchiveError(f"the archive's {name} is a link")
-            return open(path, "rb")
+            self._open.append(open(path, "rb"))
+            return self._open[-1]  # type: ignore[no-any-return]
         except OSError as error:
             raise ArchiveError(f"the archive's {name} can't be read: {os.strerror(error.errno or 0)}") from error
 
     def close(self) -> None:
-        return
+        for file in self._open:
+            file.close()
 
 
 class Tar:

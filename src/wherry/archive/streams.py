@@ -99,7 +99,7 @@ class _Decompressed:
             raise ArchiveError(f"the {kind} stream is damaged: {error}") from error
         except Exception as error:
             # zlib.error, isal's and zstandard's own: none of them derives from a common base.
-            if type(error).__module__.partition(".")[0] in ("zlib", "isal", "zstandard", "_lzma", "zstd"):
+            if type(error).__module__.partition(".")[0] in ("zlib", "isal", "igzip_lib", "isal_zlib", "zstandard", "_lzma", "zstd"):
                 raise ArchiveError(f"the {kind} stream is damaged: {error}") from error
             raise
 

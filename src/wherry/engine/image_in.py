@@ -15,6 +15,7 @@ from wherry.store.images import ImageRow
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
+    from io import BufferedReader
     from typing import Any
 
     from wherry.archive.layout import Folder, ImageInArchive, Layer, Tar
@@ -28,8 +29,13 @@ def import_(store: Store, source: str | int, *, name: str, changes: Iterable[str
     target = reference.parse(name).tagged() if name else None
     config = _changed(changes)
     wanted = _platform(platform)
-    stream = streams.Hashed(streams.plain(_opened(source)))
-    path, entries, size = layers.stage(store, lambda fd: streams.copy_to_fd(stream, fd), single=single(), recipe=True)
+    opened = _opened(source)
+    stream = streams.Hashed(streams.plain(opened))
+    try:
+        path, entries, size = layers.stage(store, lambda fd: streams.copy_to_fd(stream, fd), single=single(), recipe=True)
+    finally:
+        if not isinstance(opened, streams.FdReader):
+            opened.close()
     created = times.format_ns(time.time_ns())
     document = {
         "architecture": wanted.architecture,
@@ -45,7 +51,7 @@ def import_(store: Store, source: str | int, *, name: str, changes: Iterable[str
     return commit(store, jsontext.dumps(document).encode("utf-8", "surrogateescape"), [staged], [target] if target else [], b"")
 
 
-def _opened(source: str | int) -> streams.Readable:
+def _opened(source: str | int) -> streams.FdReader | BufferedReader:
     if isinstance(source, int):
         return streams.FdReader(source)
     try:

@@ -281,6 +281,7 @@ def _copy_blob(store: Store, origin: Repository, repository: Repository, descrip
     with BlobStream(store, origin, descriptor) as stream:
         while stream.read():
             continue
+    blobs.keep(store, descriptor.digest)
     fd = os.open(blobs.path(store, descriptor.digest), os.O_RDONLY | os.O_CLOEXEC)
     try:
         upload(repository, descriptor.digest, fd, descriptor.size, mount_from=(), sent=_quiet)

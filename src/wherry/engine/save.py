@@ -157,7 +157,8 @@ def _docker_archive(store: Store, chosen: list[ImageToSave], fd: int, _uncompres
         if digest in small:
             tar.data(name, small[digest])
         else:
-            tar.stream(name, tars[digest].tar_bytes, transfer_blobs.open_tar(store, tars[digest]))
+            with transfer_blobs.open_tar(store, tars[digest]) as source:
+                tar.stream(name, tars[digest].tar_bytes, source)
     tar.data("index.json", _index(index))
     tar.data("manifest.json", jsontext.dumps(entries).encode())
     tar.data("oci-layout", _LAYOUT.encode())
@@ -185,10 +186,10 @@ def _measured(store: Store, layer: LayerSource) -> LayerSource:
     """With the size of its tar, found out once where the store doesn't know it."""
     if layer.tar_bytes:
         return layer
-    source = transfer_blobs.open_tar(store, layer)
     size = 0
-    while part := source.read(1 << 20):
-        size += len(part)
+    with transfer_blobs.open_tar(store, layer) as source:
+        while part := source.read(1 << 20):
+            size += len(part)
     store.db.execute("UPDATE layers SET tar_bytes = ? WHERE id = ?", (size, layer.number))
     return layer.replace(tar_bytes=size)
 

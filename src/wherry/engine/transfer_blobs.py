@@ -52,23 +52,26 @@ def sources(store: Store, numbers: list[int]) -> list[LayerSource]:
     return found
 
 
-def open_tar(store: Store, layer: LayerSource) -> Readable:
-    """The layer's tar, byte for byte as its diff id says (checked when it is read to its end). Raises StoreError."""
+def open_tar(store: Store, layer: LayerSource) -> LayerTar:
+    """The layer's tar, byte for byte as its diff id says (checked when it is read to its end). Close it. Raises StoreError."""
     recipe = blobs.recipe_path(store, layer.diff_id)
     if os.path.exists(recipe):
-        return _Checked(treeop.Packed(store.path("layers", str(layer.number)), recipe), layer.diff_id)
+        packed = treeop.Packed(store.path("layers", str(layer.number)), recipe)
+        return LayerTar(packed, packed.close, layer.diff_id)
     if blobs.has(store, layer.blob_digest):
-        return _Checked(streams.plain(open(blobs.path(store, layer.blob_digest), "rb")), layer.diff_id)
+        file = open(blobs.path(store, layer.blob_digest), "rb")
+        return LayerTar(streams.plain(file), file.close, layer.diff_id)
     raise StoreError(
         f"the layer {layer.diff_id} has neither its blob nor a recipe of it",
         hint="it came into the store by an older wherry: pull or load its image again",
     )
 
 
-class _Checked:
-    """A tar that must have a diff id."""
+class LayerTar:
+    """A tar that must have a diff id. Use it as a context manager."""
 
-    def __init__(self, source: Readable, diff_id: str) -> None:
+    def __init__(self, source: Readable, close: Callable[[], None], diff_id: str) -> None:
+        self._close = close
         self._source = streams.Hashed(source)
         self._diff_id = diff_id
 
@@ -79,6 +82,12 @@ class _Checked:
                 f"the layer {self._diff_id} has other files than it was made with", hint="remove its images and pull or load them again"
             )
         return data
+
+    def __enter__(self) -> LayerTar:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self._close()
 
 
 def make(store: Store, wanted: list[LayerSource], form: str, level: int | None, progress: Progress, *, force: bool = False) -> list[Made]:
@@ -113,7 +122,8 @@ def _compressed(store: Store, layer: LayerSource, form: str, level: int | None) 
     staged = store.staging("blob")
     fd = os.open(staged, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:
-        digest, size = compress.compress(open_tar(store, layer), fd, form, level)
+        with open_tar(store, layer) as tar:
+            digest, size = compress.compress(tar, fd, form, level)
         os.fsync(fd)
     except BaseException:
         os.unlink(staged)

@@ -8,7 +8,7 @@ from wherry.archive import streams
 from wherry.engine.image_in import commit, config_of, single
 from wherry.engine.transfer import Access, short, silent
 from wherry.engine.transfer_jobs import at_once
-from wherry.errors import AccessDenied, InvalidArgument, NotFound, RegistryError
+from wherry.errors import AccessDenied, ArchiveError, InvalidArgument, NotFound, RegistryError
 from wherry.kernel import userns
 from wherry.model import platform as platforms
 from wherry.model import reference as references
@@ -177,6 +177,9 @@ class _Pull:
         with self._lock:
             self._staged = []
         try:
+            for one in wanted:
+                if isinstance(one, layers.StagedLayer):
+                    blobs.keep(self._store, one.blob_digest)
             return commit(self._store, config, wanted, [], manifest.data)
         except BaseException:
             for staged in wanted:
@@ -232,12 +235,16 @@ class _Pull:
             def feed(fd: int) -> None:
                 streams.copy_to_fd(tar, fd)
 
-            path, entries, size = layers.stage(self._store, feed, single=single())
             try:
-                streams.drain(blob)
-                layers.checked(tar.digest, diff_id)
-            except BaseException:
-                self._drop(path)
+                path, entries, size = layers.stage(self._store, feed, single=single())
+                try:
+                    streams.drain(blob)
+                    layers.checked(tar.digest, diff_id)
+                except BaseException:
+                    layers.StagedLayer(path, "", 0, 0).drop()
+                    raise
+            except ArchiveError:
+                blob.reject()
                 raise
         self._progress(name, "Download complete", descriptor.size, descriptor.size)
         staged = layers.StagedLayer(path, diff_id, size, entries, descriptor.digest, descriptor.media_type, descriptor.size, "", tar.size)
@@ -245,9 +252,6 @@ class _Pull:
             self._staged.append(staged)
         self._progress(name, "Pull complete", descriptor.size, descriptor.size)
         return staged
-
-    def _drop(self, path: str) -> None:
-        layers.StagedLayer(path, "", 0, 0).drop()
 
     def _named(self, digest: str, image_id: str, fetched: bool) -> Pulled:
         """Give the image its tag and its digest as names."""

@@ -1,5 +1,7 @@
 """A blob as a stream that outlives broken lines: what came lies in partial/<hex>, the rest is asked for by range.
 
+A whole blob stays there until `keep` moves it to blobs/, moments before a row names it: a pull that fails loses nothing.
+
 Two commands that want the same blob meet at a lock on its file; the second one finds it whole.
 """
 
@@ -29,10 +31,12 @@ CHUNK = 1 << 18
 # A line that brings less than this in a minute counts as broken.
 _LEAST_BYTES = 4096
 _SPAN_S = 60.0
+# So much of a blob that can't be used is still fetched, to say whether the line or the image is at fault.
+_WORTH_READING = 64 << 20
 
 
 class BlobStream:
-    """Read it to its end: it is then checked, and whole in blobs/. Use it as a context manager.
+    """Read it to its end: it is then whole, and checked. Use it as a context manager.
 
     `came(bytes)` is called with the number of bytes that are there, now and then. Raises RegistryError (digest, size, line), StoreFull.
     """
@@ -97,11 +101,20 @@ class BlobStream:
             self._hash.update(data)
             self._at += len(data)
             self._came(self._at)
-        elif not self._whole:
-            self._finish()
-        elif self._at >= self._descriptor.size:
+        else:
             self._check()
         return data
+
+    def reject(self) -> None:
+        """What came can't be used. If that is so because it isn't what was asked for, RegistryError says it; it is dropped anyway."""
+        try:
+            if self._descriptor.size - self._at < _WORTH_READING:
+                while self.read(CHUNK):
+                    continue
+        except Broken:
+            return
+        finally:
+            self._drop()
 
     def _from_disk(self, size: int) -> bytes:
         data = os.pread(self._fd, min(size, self._there - self._at), self._at)
@@ -136,13 +149,20 @@ class BlobStream:
 
     def _ask(self) -> Answer:
         answer = self._repository.blob(self._descriptor.digest, self._at, retry=False)
+        size = answer.headers.get("Content-Length", "")
+        if answer.status == 200 and size.isdigit() and int(size) != self._descriptor.size:
+            answer.drop()
+            self._drop()
+            raise RegistryError(f"the blob {self._descriptor.digest} has the size {size}, the manifest says {self._descriptor.size}")
         if answer.status == 200 and self._at:
             self._skip(answer, self._at)
         elif answer.status == 206:
             wanted = f"bytes {self._at}-"
-            if not answer.headers.get("Content-Range", "").startswith(wanted):
+            given = answer.headers.get("Content-Range", "")
+            if not given.startswith(wanted) or not given.endswith((f"/{self._descriptor.size}", "/*")):
                 answer.drop()
-                raise RegistryError(f"the registry answers a question for {wanted} with {answer.headers.get('Content-Range')!r}")
+                self._drop()
+                raise RegistryError(f"the registry answers a question for {wanted} of {self._descriptor.size} with {given!r}")
         self._span = (time.monotonic(), 0)
         return answer
 
@@ -181,20 +201,18 @@ class BlobStream:
     def _check(self) -> None:
         found = "sha256:" + self._hash.hexdigest()
         if found != self._descriptor.digest or self._at != self._descriptor.size:
-            raise RegistryError(f"the blob {self._descriptor.digest} has another digest or size: {found}, {self._at} bytes")
-
-    def _finish(self) -> None:
-        try:
-            self._check()
-        except RegistryError:
             # Nothing of it can be used: the next try begins anew.
-            os.ftruncate(self._fd, 0)
-            os.unlink(blobs.partial_path(self._store, self._descriptor.digest))
-            raise
-        os.ftruncate(self._fd, self._at)
-        os.rename(blobs.partial_path(self._store, self._descriptor.digest), blobs.path(self._store, self._descriptor.digest))
-        self._whole = True
-        self._there = self._at
+            self._drop()
+            raise RegistryError(f"the blob {self._descriptor.digest} has another digest or size: {found}, {self._at} bytes")
+        if not self._whole and os.fstat(self._fd).st_size > self._at:
+            os.ftruncate(self._fd, self._at)
+
+    def _drop(self) -> None:
+        path = (blobs.path if self._whole else blobs.partial_path)(self._store, self._descriptor.digest)
+        try:
+            os.unlink(path)
+        except FileNotFoundError:
+            return
 
     def _hang_up(self) -> None:
         if self._answer is not None:

@@ -33,7 +33,6 @@ class Options(Record):
     retries: int = 5
     retry_delay_s: float = 0.5
     cert_dir: str = ""
-    read_timeout_s: float = READ_S
 
 
 class Answer:
@@ -178,7 +177,7 @@ class Transport:
         if scheme not in ("http", "https"):
             raise RegistryError(f"{url}: the registry points to what is neither http nor https")
         manager = self._manager(scheme, host)
-        timeout = urllib3.Timeout(connect=CONNECT_S, read=self.options.read_timeout_s)
+        timeout = urllib3.Timeout(connect=CONNECT_S, read=READ_S)
         sent = {"User-Agent": f"wherry/{VERSION}", "Accept-Encoding": "identity", **headers}
         try:
             response = manager.request(

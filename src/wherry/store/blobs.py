@@ -40,6 +40,14 @@ def has(store: Store, digest: str) -> bool:
     return bool(digest) and os.path.exists(path(store, digest))
 
 
+def keep(store: Store, digest: str) -> None:
+    """Move a download that is whole to the blobs. Not yet synced. Raises FileNotFoundError when it is in neither place."""
+    try:
+        os.rename(partial_path(store, digest), path(store, digest))
+    except FileNotFoundError:
+        os.stat(path(store, digest))
+
+
 class InUse:
     """While it is held nobody takes unnamed blobs away. Several may hold it."""
 
