@@ -16,7 +16,7 @@
  * Nobody else changes the tree meanwhile (it lies in staging), so the walk back up by opening ".." is safe. */
 static int by_hand(int root, const char *path, uint64_t flags)
 {
-    char rest[2 * PATH], link[PATH], name[256];
+    char rest[(LINKS + 1) * PATH], link[PATH], name[256]; /* every link may leave as much to do */
     struct stat top, st;
     if (copy_text(rest, sizeof rest, path))
         return errno = ENAMETOOLONG, -1;

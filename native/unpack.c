@@ -75,7 +75,7 @@ static int make_opaque(int folder)
 }
 
 /* One missing folder on the way to a member. What this layer deleted and then puts something into is a folder made anew. */
-static int make_folder(struct unpacker *u, int at, const char *name, const char *path)
+static int make_folder(struct unpacker *u, int at, const char *name)
 {
     struct stat st = {0};
     int deleted = fstatat(at, name, &st, AT_SYMLINK_NOFOLLOW) == 0 && is_whiteout(&st);
@@ -86,7 +86,7 @@ static int make_folder(struct unpacker *u, int at, const char *name, const char 
             errno = S_ISLNK(st.st_mode) ? ELOOP : ENOTDIR;
         return -1;
     }
-    int fd = resolve_in_root(u->root, path, O_RDONLY | O_DIRECTORY);
+    int fd = openat(at, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
     if (fd >= 0 && deleted && u->oci)
         make_opaque(fd);
     return fd;
@@ -110,9 +110,12 @@ static int open_folder(struct unpacker *u, const char *path)
         part[n] = 0;
         memcpy(name, p, len);
         name[len] = 0;
-        fd = resolve_in_root(u->root, part, O_RDONLY | O_DIRECTORY);
+        /* A folder is one step from where we are; only a link has to be resolved from the root, which a deep tree makes long. */
+        fd = openat(at, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+        if (fd < 0 && (errno == ENOTDIR || errno == ELOOP))
+            fd = resolve_in_root(u->root, part, O_RDONLY | O_DIRECTORY);
         if (fd < 0 && (errno == ENOENT || errno == ENOTDIR))
-            fd = make_folder(u, at, name, part);
+            fd = make_folder(u, at, name);
         int e = errno;
         close(at);
         at = fd;

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 
+from wherry.archive import tarindex
 from wherry.archive.streams import Hashed, Peeked, copy_to_fd, plain
 from wherry.errors import ArchiveError
 from wherry.model import digest as digests
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 
 MANIFEST_LIMIT = 4 << 20
 CONFIG_LIMIT = 16 << 20
-_MEMBERS_LIMIT = 100_000
 
 
 class Layer(Record):
@@ -79,35 +79,27 @@ class Tar:
     """An archive in a seekable, uncompressed tar file."""
 
     def __init__(self, file: Any) -> None:
-        import tarfile
-
         self._file = file
-        self._members: dict[str, Any] = {}
-        try:
-            with tarfile.open(fileobj=file, mode="r:") as archive:
-                for count, member in enumerate(archive):
-                    if count > _MEMBERS_LIMIT:
-                        raise ArchiveError(f"the archive has more than {_MEMBERS_LIMIT} members: it is no image archive")
-                    self._members[_plain_name(member.name)] = member
-        except tarfile.TarError as error:
-            raise ArchiveError(f"the archive is no tar file: {error}") from error
+        self._members = tarindex.read(file)
 
     def names(self) -> set[str]:
-        return {name for name, m in self._members.items() if m.isreg() or m.issym() or m.islnk()}
+        return {name for name, member in self._members.items() if member.kind != "other"}
 
     def open(self, name: str) -> Readable:
-        member = self._members.get(_plain_name(name))
+        name = tarindex.plain_name(name)
+        member = self._members.get(name)
         # Old `docker save` wrote a layer that two images share once, and links to it after that.
         for _ in range(8):
-            if member is None or member.isreg():
+            if member is None or member.kind not in ("hard", "symbolic"):
                 break
-            target = member.linkname
-            if member.issym():
-                target = os.path.normpath(os.path.join(os.path.dirname(member.name), target))
-            member = self._members.get(_plain_name(target))
-        if member is None or not member.isreg():
+            target = member.target
+            if member.kind == "symbolic":
+                target = os.path.normpath(os.path.join(os.path.dirname(name), target))
+            name = tarindex.plain_name(target)
+            member = self._members.get(name)
+        if member is None or member.kind != "file":
             raise ArchiveError(f"the archive has no file {name}")
-        return _Part(self._file, member.offset_data, member.size)
+        return _Part(self._file, member.start, member.size)
 
     def close(self) -> None:
         self._file.close()
@@ -132,10 +124,6 @@ class _Part:
         return data
 
 
-def _plain_name(name: str) -> str:
-    return name.removeprefix("./").rstrip("/")
-
-
 def open_archive(source: str | int, spool: str) -> Folder | Tar:
     """An archive by path (a file or a folder) or descriptor. What can't be read by offset is spooled to the file `spool`.
 
@@ -152,8 +140,7 @@ def open_archive(source: str | int, spool: str) -> Folder | Tar:
     if not head:
         raise ArchiveError("the archive is empty")
     stream = plain(peeked)
-    if stream is peeked and file.seekable():
-        file.seek(0)
+    if stream is peeked and isinstance(source, str) and file.seekable():
         return Tar(file)
     fd = os.open(spool, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:
@@ -203,15 +190,21 @@ def _docker_images(archive: Folder | Tar) -> list[ImageInArchive]:
     found = []
     for entry in _json(_read(archive, "manifest.json", MANIFEST_LIMIT), "manifest.json", list):
         try:
-            config_name, layers, tags = str(entry["Config"]), list(entry["Layers"] or ()), list(entry.get("RepoTags") or ())
-        except (KeyError, TypeError) as error:
+            config_name, layers, tags = entry["Config"], entry["Layers"] or [], entry.get("RepoTags") or []
+        except (KeyError, TypeError, AttributeError) as error:
             raise ArchiveError(f"manifest.json is malformed: {error}") from error
+        if not isinstance(config_name, str) or not _are_texts(layers) or not _are_texts(tags):
+            raise ArchiveError("manifest.json is malformed: its names are not strings")
         config = _read(archive, config_name, CONFIG_LIMIT)
         stem = config_name.rsplit("/", 1)[-1].removesuffix(".json")
         if len(stem) == 64 and digests.is_digest("sha256:" + stem) and digests.of(config) != "sha256:" + stem:
             raise ArchiveError(f"the config {config_name} has another digest than its name")
-        found.append(ImageInArchive(config, tuple(Layer(str(name)) for name in layers), tuple(str(t) for t in tags)))
+        found.append(ImageInArchive(config, tuple(Layer(name) for name in layers), tuple(tags)))
     return found
+
+
+def _are_texts(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(item, str) for item in value)
 
 
 _INDEX_TYPES = ("application/vnd.oci.image.index.v1+json", "application/vnd.docker.distribution.manifest.list.v2+json")
@@ -221,7 +214,7 @@ _NAME_NOTES = ("io.containerd.image.name", "org.opencontainers.image.ref.name")
 def _oci_images(archive: Folder | Tar, platform: Platform) -> list[ImageInArchive]:
     index = _json(_read(archive, "index.json", MANIFEST_LIMIT), "index.json", dict)
     found = []
-    for descriptor in index.get("manifests") or ():
+    for descriptor in _descriptors(index, "manifests"):
         image = _oci_image(archive, descriptor, platform, 0)
         if image is not None:
             found.append(image.replace(names=_names_of(descriptor)))
@@ -231,12 +224,12 @@ def _oci_images(archive: Folder | Tar, platform: Platform) -> list[ImageInArchiv
 
 
 def _names_of(descriptor: dict[str, Any]) -> tuple[str, ...]:
-    notes = descriptor.get("annotations") or {}
+    notes = _object(descriptor, "annotations")
     for key in _NAME_NOTES:
         name = notes.get(key)
         # A bare tag, as the layout specification has it, names no repository.
-        if name and ("/" in name or ":" in name):
-            return (str(name),)
+        if isinstance(name, str) and ("/" in name or ":" in name):
+            return (name,)
     return ()
 
 
@@ -245,7 +238,7 @@ def _oci_image(archive: Folder | Tar, descriptor: dict[str, Any], platform: Plat
 
     if depth > 4:
         raise ArchiveError("the archive's indexes are nested too deeply")
-    wanted = descriptor.get("platform") or {}
+    wanted = _object(descriptor, "platform")
     if wanted.get("os") and not platform.runs(
         Platform(str(wanted["os"]), str(wanted.get("architecture", "")), str(wanted.get("variant", "") or ""))
     ):
@@ -253,16 +246,30 @@ def _oci_image(archive: Folder | Tar, descriptor: dict[str, Any], platform: Plat
     data = _blob(archive, descriptor, MANIFEST_LIMIT)
     document = _json(data, f"the blob {descriptor.get('digest')}", dict)
     if document.get("mediaType", descriptor.get("mediaType")) in _INDEX_TYPES or "manifests" in document:
-        for inner in document.get("manifests") or ():
+        for inner in _descriptors(document, "manifests"):
             image = _oci_image(archive, inner, platform, depth + 1)
             if image is not None:
                 return image
         return None
     if "config" not in document or "layers" not in document:
         raise ArchiveError(f"the manifest {descriptor.get('digest')} names no config and layers")
-    config = _blob(archive, document["config"], CONFIG_LIMIT)
-    layers = tuple(Layer(_blob_name(d), str(d["digest"]), str(d.get("mediaType", ""))) for d in document["layers"])
+    config = _blob(archive, _object(document, "config"), CONFIG_LIMIT)
+    layers = tuple(Layer(_blob_name(d), str(d["digest"]), str(d.get("mediaType", ""))) for d in _descriptors(document, "layers"))
     return ImageInArchive(config, layers, (), data, str(document.get("mediaType") or descriptor.get("mediaType") or ""))
+
+
+def _object(owner: dict[str, Any], key: str) -> dict[str, Any]:
+    value = owner.get(key) or {}
+    if not isinstance(value, dict):
+        raise ArchiveError(f"the archive's manifests are malformed: {key} is not an object")
+    return value
+
+
+def _descriptors(owner: dict[str, Any], key: str) -> list[dict[str, Any]]:
+    found = owner.get(key) or []
+    if not isinstance(found, list) or not all(isinstance(item, dict) for item in found):
+        raise ArchiveError(f"the archive's manifests are malformed: {key} is not a list of descriptors")
+    return found
 
 
 def _blob_name(descriptor: dict[str, Any]) -> str:
@@ -273,8 +280,6 @@ def _blob_name(descriptor: dict[str, Any]) -> str:
 
 
 def _blob(archive: Folder | Tar, descriptor: dict[str, Any], limit: int) -> bytes:
-    if not isinstance(descriptor, dict):
-        raise ArchiveError("the archive has a malformed descriptor")
     data = _read(archive, _blob_name(descriptor), limit)
     if str(descriptor["digest"]).startswith("sha256:") and digests.of(data) != descriptor["digest"]:
         raise ArchiveError(f"the blob {descriptor['digest']} has another digest")

@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import time
 
-from wherry.archive import layout, streams
-from wherry.errors import ArchiveError, InvalidArgument, Unsupported
+from wherry.archive import imageconfig, layout, streams
+from wherry.engine.changes import changed
+from wherry.errors import ArchiveError, Unsupported
 from wherry.kernel import userns
 from wherry.model import jsontext, platform, reference, times
 from wherry.store import images, layers, treeop
@@ -16,7 +17,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from io import BufferedReader
-    from typing import Any
 
     from wherry.archive.layout import Folder, ImageInArchive, Layer, Tar
     from wherry.store import Store
@@ -27,7 +27,7 @@ def import_(store: Store, source: str | int, *, name: str, changes: Iterable[str
     if isinstance(source, str) and source.startswith(("http://", "https://")):
         raise Unsupported(f"import from a URL is not supported yet: {source}", hint="fetch it and give `import -` its bytes")
     target = reference.parse(name).tagged() if name else None
-    config = _changed(changes)
+    config = changed(changes)
     wanted = _platform(platform)
     opened = _opened(source)
     stream = streams.Hashed(streams.plain(opened))
@@ -83,8 +83,8 @@ def load(store: Store, source: str | int, *, platform: str, progress: Callable[[
 
 
 def _load_image(store: Store, archive: Folder | Tar, image: ImageInArchive, progress: Callable[[str], None] | None) -> str:
-    document = config_of(image.config)
-    diff_ids = [str(d) for d in (document.get("rootfs") or {}).get("diff_ids") or ()]
+    document = imageconfig.parse(image.config)
+    diff_ids = imageconfig.diff_ids(document)
     if len(diff_ids) != len(image.layers):
         raise ArchiveError(f"the archive's image has {len(image.layers)} layers, its config says {len(diff_ids)}")
     targets = [reference.parse(name).tagged() for name in image.names]
@@ -125,21 +125,11 @@ def _stage_layer(store: Store, archive: Folder | Tar, layer: Layer, diff_id: str
     return layers.StagedLayer(path, diff_id, size, entries, raw.digest, layer.media_type, raw.size, path + ".recipe", tar.size)
 
 
-def config_of(data: bytes) -> dict[str, Any]:
-    try:
-        document = jsontext.loads(data)
-    except ValueError as error:
-        raise ArchiveError(f"the image's config is not JSON: {error}") from error
-    if not isinstance(document, dict) or not isinstance(document.get("config") or {}, dict):
-        raise ArchiveError("the image's config is malformed")
-    return document
-
-
 def commit(store: Store, config: bytes, wanted: list[layers.StagedLayer | int], targets: list[reference.Reference], manifest: bytes) -> str:
     """Sync the staged trees, write the blobs, then everything else in one transaction."""
     if any(isinstance(w, layers.StagedLayer) for w in wanted):
         treeop.sync(store.root)
-    document = config_of(config)
+    document = imageconfig.parse(config)
     image_id = images.put_blob(store, config)
     manifest_digest = images.put_blob(store, manifest) if manifest else None
     changes = layers.Changes(store)
@@ -152,7 +142,7 @@ def commit(store: Store, config: bytes, wanted: list[layers.StagedLayer | int], 
             os=str(document.get("os") or "linux"),
             architecture=str(document.get("architecture") or ""),
             variant=str(document.get("variant") or ""),
-            created_ns=_created(document),
+            created_ns=imageconfig.created_ns(document),
             size_bytes=size,
             config_text=jsontext.dumps(document.get("config") or {}),
             parent_id=None,
@@ -163,108 +153,3 @@ def commit(store: Store, config: bytes, wanted: list[layers.StagedLayer | int], 
             images.set_tag(db, target.canonical, image_id)
     changes.finish()
     return image_id
-
-
-def _created(document: dict[str, Any]) -> int:
-    try:
-        return times.parse_ns(str(document.get("created") or ""))
-    except InvalidArgument:
-        return 0
-
-
-# -- changes (`import -c`) ---------------------------------------------------------------------------------------------------
-
-
-def _changed(changes: Iterable[str]) -> dict[str, Any]:
-    """A config out of Dockerfile instructions. Raises InvalidArgument."""
-    config: dict[str, Any] = {}
-    for change in changes:
-        word, _, rest = change.strip().partition(" ")
-        make = _INSTRUCTIONS.get(word.upper())
-        if make is None:
-            raise InvalidArgument(f"{word} is not a valid change command")
-        if not rest.strip():
-            raise InvalidArgument(f"{word.upper()} requires at least one argument")
-        make(config, rest.strip())
-    return config
-
-
-def _argv(rest: str) -> list[str]:
-    if rest.startswith("["):
-        try:
-            words = jsontext.loads(rest)
-        except ValueError:
-            words = None
-        if isinstance(words, list) and all(isinstance(w, str) for w in words):
-            return words
-    return ["/bin/sh", "-c", rest]
-
-
-def _pairs(rest: str) -> dict[str, str]:
-    """KEY=VALUE …, or the older KEY VALUE."""
-    import shlex
-
-    words = shlex.split(rest)
-    if "=" not in words[0]:
-        key, _, value = rest.partition(" ")
-        return {key: value.strip()}
-    found = {}
-    for word in words:
-        key, equals, value = word.partition("=")
-        if not equals or not key:
-            raise InvalidArgument(f"Syntax error - can't find = in {word!r}. Must be of the form: name=value")
-        found[key] = value
-    return found
-
-
-def _set(key: str) -> Callable[[dict[str, Any], str], None]:
-    def change(config: dict[str, Any], rest: str) -> None:
-        config[key] = rest
-
-    return change
-
-
-def _set_argv(key: str) -> Callable[[dict[str, Any], str], None]:
-    def change(config: dict[str, Any], rest: str) -> None:
-        config[key] = _argv(rest)
-
-    return change
-
-
-def _env(config: dict[str, Any], rest: str) -> None:
-    for key, value in _pairs(rest).items():
-        config["Env"] = [e for e in config.get("Env", ()) if e.partition("=")[0] != key] + [f"{key}={value}"]
-
-
-def _label(config: dict[str, Any], rest: str) -> None:
-    config.setdefault("Labels", {}).update(_pairs(rest))
-
-
-def _expose(config: dict[str, Any], rest: str) -> None:
-    for port in rest.split():
-        config.setdefault("ExposedPorts", {})[port if "/" in port else port + "/tcp"] = {}
-
-
-def _volume(config: dict[str, Any], rest: str) -> None:
-    words = _argv(rest)
-    paths = rest.split() if words[:2] == ["/bin/sh", "-c"] else words
-    for path in paths:
-        config.setdefault("Volumes", {})[path] = {}
-
-
-def _onbuild(config: dict[str, Any], rest: str) -> None:
-    config.setdefault("OnBuild", []).append(rest)
-
-
-_INSTRUCTIONS: dict[str, Callable[[dict[str, Any], str], None]] = {
-    "CMD": _set_argv("Cmd"),
-    "ENTRYPOINT": _set_argv("Entrypoint"),
-    "ENV": _env,
-    "EXPOSE": _expose,
-    "LABEL": _label,
-    "ONBUILD": _onbuild,
-    "STOPSIGNAL": _set("StopSignal"),
-    "USER": _set("User"),
-    "VOLUME": _volume,
-    "WORKDIR": _set("WorkingDir"),
-}

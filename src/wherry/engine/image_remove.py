@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from wherry.errors import Conflict, NotFound
+from wherry.model import digest as digests
 from wherry.model import reference
 from wherry.store import actual, containers, images, layers
 
@@ -47,15 +48,15 @@ def remove(store: Store, name: str, *, force: bool) -> list[tuple[str, str]]:
         if by_name is not None:
             done = _remove_name(store, row, name, by_name, names, users, force)
             blobs: list[str] = []
-            if len(names) == 1:
-                done += _delete(store, row, changes)
+            if not images.names_of(db, row.id):
+                done += _delete(store, row, changes)[0]
                 blobs = _blobs_of(row)
         else:
             _check_id(row, names, users, force, store)
             done = [("Untagged", _familiar(n)) for n in names]
             for canonical in names:
                 images.drop_tag(db, canonical)
-            done += _delete(store, row, changes)
+            done += _delete(store, row, changes)[0]
             blobs = _blobs_of(row)
     changes.finish()
     images.drop_unused_blobs(store, blobs)
@@ -71,7 +72,8 @@ def _meant_name(row: ImageRow, name: str) -> str | None:
     hexadecimal = row.id.removeprefix("sha256:")
     if name.removeprefix("sha256:") and hexadecimal.startswith(name.removeprefix("sha256:")):
         return None
-    return reference.parse(name).tagged().canonical
+    ref = reference.parse(name).tagged()
+    return (ref.replace(tag="") if ref.digest else ref).canonical
 
 
 def _familiar(canonical: str) -> str:
@@ -81,15 +83,29 @@ def _familiar(canonical: str) -> str:
 def _remove_name(
     store: Store, row: ImageRow, given: str, canonical: str, names: list[str], users: list[ContainerRow], force: bool
 ) -> list[tuple[str, str]]:
-    if len(names) == 1 and users and not force:
+    if _is_single(names) and users and not force:
         raise Conflict(
             f'conflict: unable to remove repository reference "{given}" (must force) - '
             f"container {users[0].id[:12]} is using its referenced image {row.id[7:19]}"
         )
-    if len(names) == 1:
+    going = [canonical]
+    if "@" not in canonical:
+        # Digests of a repository go with its last tag.
+        repository = reference.parse(canonical).repository
+        own = [n for n in names if n != canonical and reference.parse(n).repository == repository]
+        if all("@" in n for n in own):
+            going += own
+    if len(going) == len(names):
         _refuse_running(row, users, store)
-    images.drop_tag(store.db, canonical)
-    return [("Untagged", _familiar(canonical))]
+    for gone in going:
+        images.drop_tag(store.db, gone)
+    return [("Untagged", _familiar(gone)) for gone in going]
+
+
+def _is_single(names: list[str]) -> bool:
+    """At most one tag, and digests of its repository only."""
+    tags = [n for n in names if "@" not in n]
+    return len(names) <= 1 or len(tags) <= 1 and len({reference.parse(n).repository for n in names}) == 1
 
 
 def _check_id(row: ImageRow, names: list[str], users: list[ContainerRow], force: bool, store: Store) -> None:
@@ -97,7 +113,7 @@ def _check_id(row: ImageRow, names: list[str], users: list[ContainerRow], force:
     _refuse_running(row, users, store)
     if users and not force:
         raise Conflict(f"conflict: unable to delete {short} (must be forced) - image is being used by stopped container {users[0].id[:12]}")
-    if len({reference.parse(n).repository for n in names}) > 1 and not force:
+    if not _is_single(names) and not force:
         raise Conflict(f"conflict: unable to delete {short} (must be forced) - image is referenced in multiple repositories")
 
 
@@ -109,9 +125,21 @@ def _refuse_running(row: ImageRow, users: list[ContainerRow], store: Store) -> N
             )
 
 
-def _delete(store: Store, row: ImageRow, changes: layers.Changes) -> list[tuple[str, str]]:
+def _delete(store: Store, row: ImageRow, changes: layers.Changes) -> tuple[list[tuple[str, str]], int]:
+    """What went, topmost layer first, and its bytes."""
+    chain = _chain_ids(store, row)
     images.delete(store.db, row.id)
-    return [("Deleted", row.id), *(("Deleted", diff_id) for diff_id, _size in changes.drop_unused())]
+    gone = dict(changes.drop_unused())
+    return [("Deleted", row.id), *(("Deleted", chain_id) for diff_id, chain_id in chain if diff_id in gone)], sum(gone.values())
+
+
+def _chain_ids(store: Store, row: ImageRow) -> list[tuple[str, str]]:
+    """(diff id, chain id), topmost first: docker names layers by the digest of all below them, too (OCI image specification)."""
+    found: list[tuple[str, str]] = []
+    for number in images.layer_numbers(store.db, row.id)[::-1]:
+        (diff_id,) = store.db.row("SELECT diff_id FROM layers WHERE id = ?", (number,))
+        found.append((str(diff_id), digests.of(f"{found[-1][1]} {diff_id}".encode()) if found else str(diff_id)))
+    return found[::-1]
 
 
 def prune(store: Store, *, all: bool, filters: dict[str, list[str]]) -> tuple[list[tuple[str, str]], int]:
@@ -130,15 +158,15 @@ def prune(store: Store, *, all: bool, filters: dict[str, list[str]]) -> tuple[li
         used = {c.image_id for c in containers.everything(db)}
         names = images.all_names(db)
         for row in images.everything(db):
-            if row.id in used or names.get(row.id) and not all or not chosen(row.created_ns, row.config().get("Labels") or {}):
+            tagged = any("@" not in n for n in names.get(row.id, ()))
+            if row.id in used or tagged and not all or not chosen(row.created_ns, row.config().get("Labels") or {}):
                 continue
             done += [("Untagged", _familiar(n)) for n in names.get(row.id, [])]
-            images.delete(db, row.id)
-            done.append(("Deleted", row.id))
             blobs += _blobs_of(row)
-        for diff_id, size in changes.drop_unused():
-            done.append(("Deleted", diff_id))
-            freed += size
+            lines, bytes_freed = _delete(store, row, changes)
+            done += lines
+            freed += bytes_freed
+        freed += sum(size for _diff_id, size in changes.drop_unused())
     changes.finish()
     images.drop_unused_blobs(store, blobs)
     return done, freed

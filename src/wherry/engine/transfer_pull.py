@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import threading
 
-from wherry.archive import streams
-from wherry.engine.image_in import commit, config_of, single
+from wherry.archive import imageconfig, streams
+from wherry.engine.image_in import commit, single
 from wherry.engine.transfer import Access, short, silent
 from wherry.engine.transfer_jobs import at_once
 from wherry.errors import AccessDenied, ArchiveError, InvalidArgument, NotFound, RegistryError
@@ -166,9 +166,9 @@ class _Pull:
                 self._progress(short(descriptor.digest), "Already exists", 0, 0)
             return manifest.config.digest
         config = self._repository.small_blob(manifest.config, manifests.CONFIG_LIMIT)
-        document = config_of(config)
+        document = imageconfig.parse(config)
         self._check_platform(document)
-        diff_ids = [str(d) for d in (document.get("rootfs") or {}).get("diff_ids") or ()]
+        diff_ids = imageconfig.diff_ids(document)
         if len(diff_ids) != len(manifest.layers):
             raise RegistryError(f"the manifest has {len(manifest.layers)} layers, its config says {len(diff_ids)}")
         if not manifest.layers:

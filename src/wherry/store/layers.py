@@ -41,6 +41,18 @@ def find(store: Store, diff_id: str) -> int | None:
     return None if row is None else int(row[0])
 
 
+def _make_bare(path: str) -> None:
+    """A folder that takes nothing from where it lies: no umask, no group, no access list is to show in a container."""
+    os.mkdir(path, 0o700)
+    for name in ("system.posix_acl_default", "system.posix_acl_access"):
+        try:
+            os.removexattr(path, name)
+        except OSError:
+            continue
+    os.chown(path, os.geteuid(), os.getegid())
+    os.chmod(path, 0o755)
+
+
 def stage(
     store: Store, feed: Callable[[int], None], *, single: bool, max_bytes: int = -1, max_entries: int = -1, recipe: bool = False
 ) -> tuple[str, int, int]:
@@ -49,7 +61,7 @@ def stage(
     With `recipe` its recipe lies beside it, at the path and ".recipe": for layers whose blob is not kept.
     """
     path = store.staging("layer")
-    os.mkdir(path, 0o755)
+    _make_bare(path)
     beside = path + ".recipe" if recipe else ""
     try:
         entries, size = treeop.unpack(path, feed, single=single, max_bytes=max_bytes, max_entries=max_entries, recipe=beside)
