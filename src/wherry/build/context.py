@@ -203,6 +203,21 @@ class Context:
             found[name] = self._nested(child, f"{path}/{name}" if path else name, below, exclude) if child.is_folder else 0
         return found
 
+    def hidden(self, folder: str) -> list[str]:
+        """Paths below `folder` that .dockerignore leaves out, the topmost of each, relative to it."""
+        found: list[str] = []
+        todo = [folder]
+        while todo:
+            at = todo.pop()
+            there = self._listed(at)
+            for name in sorted(os.listdir(f"{self.path}/{at}" if at else self.path)):
+                path = f"{at}/{name}" if at else name
+                if name not in there:
+                    found.append(os.path.relpath(path, folder) if folder else path)
+                elif there[name].is_folder:
+                    todo.append(path)
+        return found
+
     # -- digests ---------------------------------------------------------------------------------------------------------
 
     def digest(self, match: Match, exclude: Ignore | None) -> str:

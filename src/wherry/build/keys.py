@@ -46,8 +46,8 @@ def run(step: RunStep, parent: str, mount_digests: Iterable[str], network: str) 
     return of("run", parent, step.argv, step.env, step.cwd, step.user, mounts, mount_digests, network, step.security, step.script)
 
 
-def copy(step: CopyStep, parent: str, digests: Iterable[str]) -> str:
-    """With --link the parent doesn't matter: what is copied makes a layer by itself."""
+def copy(step: CopyStep, parent: str, digests: Iterable[str], epoch_ns: int) -> str:
+    """With --link the parent doesn't matter: what is copied makes a layer by itself. `epoch_ns`: the time all files get, -1 their own."""
     files = [f"{name}\0{content}" for name, content in step.files]
     return of(
         "copy",
@@ -57,7 +57,7 @@ def copy(step: CopyStep, parent: str, digests: Iterable[str]) -> str:
         step.destination,
         step.chown,
         step.chmod,
-        f"{step.link} {step.parents} {step.add} {step.unpack}",
+        f"{step.link} {step.parents} {step.add} {step.unpack} {epoch_ns}",
     )
 
 

@@ -34,8 +34,8 @@ class RootFs:
         if not upper and len(lowers) == 1:
             self.fd = os.open(lowers[0], _FOLDER | os.O_CLOEXEC)
             return
+        os.makedirs(mount, exist_ok=True)
         if not lowers:
-            os.makedirs(mount, exist_ok=True)
             self.fd = os.open(mount, _FOLDER | os.O_CLOEXEC)
             return
         inroot.mount_overlay(lowers, upper, work, mount)

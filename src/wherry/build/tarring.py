@@ -39,10 +39,34 @@ def pack(folder: str, recipe: str) -> Packed:
         packer.close()
 
 
+def write(root: int, target: int) -> None:
+    """Write the tar of an open root to a descriptor. Raises OSError."""
+    packer = _Packer("/dev/null", target)
+    try:
+        packer.open_tree(root)
+        packer.finish()
+    finally:
+        packer.close()
+
+
+class _Out:
+    """Takes what a hash takes, and writes it as well."""
+
+    def __init__(self, fd: int) -> None:
+        self._file = open(fd, "wb", buffering=1 << 18, closefd=False)
+
+    def update(self, data: bytes) -> None:
+        self._file.write(data)
+
+    def hexdigest(self) -> str:
+        self._file.flush()
+        return ""
+
+
 class _Packer:
-    def __init__(self, recipe: str) -> None:
-        self._hash = hashlib.sha256()
-        self._recipe = open(recipe, "xb", buffering=1 << 18)
+    def __init__(self, recipe: str, target: int = -1) -> None:
+        self._hash = hashlib.sha256() if target < 0 else _Out(target)
+        self._recipe = open(recipe, "xb" if target < 0 else "wb", buffering=1 << 18)
         self._recipe.write(_RECIPE_MAGIC)
         self._links: dict[tuple[int, int], str] = {}
         self._bytes = 0
@@ -99,14 +123,17 @@ class _Packer:
     def tree(self, folder: str) -> None:
         fd = os.open(folder, _FOLDER)
         try:
-            found = os.fstat(fd)
-            uid, gid = _owner(fd, found)
-            if (stat.S_IMODE(found.st_mode), uid, gid) != (0o755, 0, 0):
-                # The root's own attributes are the layer's to say only where it changed them.
-                self._header(b"./", b"5", found, uid, gid, 0)
-            self._inside(fd, "")
+            self.open_tree(fd)
         finally:
             os.close(fd)
+
+    def open_tree(self, fd: int) -> None:
+        found = os.fstat(fd)
+        uid, gid = _owner(fd, found)
+        if (stat.S_IMODE(found.st_mode), uid, gid) != (0o755, 0, 0):
+            # The root's own attributes are the layer's to say only where it changed them.
+            self._header(b"./", b"5", found, uid, gid, 0)
+        self._inside(fd, "")
 
     def _inside(self, fd: int, path: str) -> None:
         marked = _attribute(fd, "user.overlay.opaque")

@@ -10,6 +10,7 @@ import errno
 import json
 import os
 import socket
+import stat
 
 from wherry.build import sources, tarring
 from wherry.build.chmod import Mode
@@ -36,23 +37,24 @@ def main(control: int, uid_mapped: bool) -> None:
     os.umask(0)
     with socket.socket(fileno=control) as stream:
         while True:
-            data, fds, _flags, _address = socket.recv_fds(stream, 1, 1)
+            data, fds, _flags, _address = socket.recv_fds(stream, 1, 2)
             if not data or not fds:
                 os._exit(0)
             if os.fork() == 0:
                 stream.close()
-                _serve(fds[0], single=not uid_mapped)
-            os.close(fds[0])
+                _serve(fds, single=not uid_mapped)
+            for fd in fds:
+                os.close(fd)
 
 
-def _serve(fd: int, *, single: bool) -> None:
+def _serve(fds: list[int], *, single: bool) -> None:
     import signal
 
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     code = 1
     try:
-        with socket.socket(fileno=fd) as stream:
-            job = json.loads(_received(stream))
+        with socket.socket(fileno=fds[0]) as stream:
+            job = {**json.loads(_received(stream)), "fd": fds[-1]}
             stream.sendall(json.dumps(_answer(job, single)).encode())
         code = 0
     finally:
@@ -89,19 +91,37 @@ def _layer(job: dict[str, Any], single: bool) -> dict[str, Any]:
     folder = job["folder"]
     made = {"entries": 0, "bytes": 0, "latest_ns": 0}
     upper = folder + "/over/upper"
+    if job["lowers"]:
+        _same_root({"like": job["lowers"][0], "path": upper}, single)
     with RootFs(job["lowers"], folder + "/mnt", upper=upper, work=folder + "/over/work", single=single) as root:
         for number, action in enumerate(job["actions"]):
             _ACTIONS[action["do"]](root, action, made, f"{folder}/from{number}")
-    _lift_work(folder)
+    _leave_upper(folder)
     return made
 
 
-def _lift_work(folder: str) -> None:
-    """overlayfs leaves a folder without rights in `work`; who cleans up may be an ordinary user."""
+def _same_root(job: dict[str, Any], single: bool) -> None:
+    """A new upper folder looks like the root below it: what is seen of a merged root is its upper folder's attributes."""
+    fd, like = os.open(job["path"], _FOLDER), os.open(job["like"], _FOLDER)
     try:
-        os.chmod(folder + "/over/work/work", 0o700)
-    except OSError:
-        return
+        found = os.fstat(like)
+        if not single:
+            os.fchown(fd, found.st_uid, found.st_gid)
+        os.fchmod(fd, stat.S_IMODE(found.st_mode))
+    finally:
+        os.close(fd)
+        os.close(like)
+
+
+def _leave_upper(folder: str) -> None:
+    """Remove all but the new layer: the builder may be an ordinary user, who can't."""
+    import shutil
+
+    inroot.unmount(folder + "/mnt")
+    for name in os.listdir(folder):
+        if name != "over":
+            shutil.rmtree(f"{folder}/{name}", ignore_errors=True)
+    shutil.rmtree(folder + "/over/work", ignore_errors=True)
 
 
 def _workdir(root: RootFs, action: dict[str, Any], _made: dict[str, int], _mount: str) -> None:
@@ -110,7 +130,7 @@ def _workdir(root: RootFs, action: dict[str, Any], _made: dict[str, int], _mount
 
 
 def _copy(root: RootFs, action: dict[str, Any], made: dict[str, int], mount: str) -> None:
-    owner = root.owner(action["chown"]) if action["chown"] else None
+    owner = _owner(root, action, mount) if action["chown"] else None
     mode = Mode(action["chmod"]) if action["chmod"] else None
     copier = Copier(root, owner=owner, mode=mode, epoch_ns=action.get("epoch_ns", -1))
     for name, content in action["files"]:
@@ -122,6 +142,15 @@ def _copy(root: RootFs, action: dict[str, Any], made: dict[str, int], mount: str
     for key in ("entries", "bytes"):
         made[key] += getattr(copier, key)
     made["latest_ns"] = max(made["latest_ns"], copier.latest_ns)
+
+
+def _owner(root: RootFs, action: dict[str, Any], mount: str) -> tuple[int, int]:
+    """With --link the new layer is alone; names are looked up in what will lie below it."""
+    if not action["users"]:
+        return root.owner(action["chown"])
+    os.makedirs(mount + "-users", exist_ok=True)
+    with RootFs(action["users"], mount + "-users", single=root.single) as other:
+        return other.owner(action["chown"])
 
 
 def _from_context(root: RootFs, copier: Copier, action: dict[str, Any]) -> None:
@@ -226,8 +255,113 @@ def _extract(job: dict[str, Any], single: bool) -> None:
     """Copy a part of a mounted root to a folder outside of it: for binds of a stage, and for local outputs."""
     with RootFs(job["lowers"], job["folder"] + "/mnt", single=single) as root, sources.Found(root, job["path"], job["path"]) as found:
         target = RootFs([], "", upper=job["target"], single=single)
-        copier = Copier(target, owner=None, mode=None)
-        copier.copy(found.source(job["path"], None), job["to"])
+        owner = tuple(job["owner"]) if "owner" in job else None
+        with target:
+            Copier(target, owner=owner, mode=None).copy(found.source(job["path"], None), job["to"])
+    inroot.unmount(job["folder"] + "/mnt")
+
+
+def _export(job: dict[str, Any], single: bool) -> None:
+    """The tar of a mounted root."""
+    with RootFs(job["lowers"], job["folder"] + "/mnt", single=single) as root:
+        tarring.write(root.fd, job["fd"])
+    inroot.unmount(job["folder"] + "/mnt")
+
+
+def _finish(job: dict[str, Any], single: bool) -> None:
+    """After a RUN: mount points that were made for it go, and what the builder couldn't remove."""
+    import shutil
+
+    folder = job["folder"]
+    for name in ("over/work", "overlays"):
+        shutil.rmtree(f"{folder}/{name}", ignore_errors=True)
+    below = RootFs(job["lowers"], folder + "/mnt", single=single)
+    with below, RootFs([], "", upper=folder + "/over/upper", single=single) as upper:
+        for path in job["stubs"]:
+            _drop_stub(below, upper, path)
+    inroot.unmount(folder + "/mnt")
+
+
+def _drop_stub(below: RootFs, upper: RootFs, path: str) -> None:
+    """Remove an empty mount point that the layers below don't have, and folders that were there for its sake only."""
+    while path.strip("/"):
+        head, name = os.path.split(path.rstrip("/"))
+        try:
+            parent = inroot.openat2(upper.fd, "." + head, _FOLDER, resolve=inroot.RESOLVE_IN_ROOT | inroot.RESOLVE_NO_SYMLINKS)
+        except OSError:
+            return
+        try:
+            if not _is_stub(below, parent, name, path):
+                return
+            status = os.fstat(parent)
+            try:
+                if stat.S_ISDIR(os.stat(name, dir_fd=parent, follow_symlinks=False).st_mode):
+                    os.rmdir(name, dir_fd=parent)
+                else:
+                    os.unlink(name, dir_fd=parent)
+            except OSError:
+                return
+            under = below.lookup(head or "/")
+            when = status if under is None else under
+            os.utime(parent, ns=(when.st_mtime_ns, when.st_mtime_ns))
+        finally:
+            os.close(parent)
+        path = head
+
+
+def _is_stub(below: RootFs, parent: int, name: str, path: str) -> bool:
+    """An empty file or folder that is not there without the layer, or a folder that is there just as it is."""
+    try:
+        found = os.stat(name, dir_fd=parent, follow_symlinks=False)
+    except OSError:
+        return False
+    under = below.lookup(path, follow=False)
+    if stat.S_ISREG(found.st_mode):
+        return found.st_size == 0 and under is None
+    if not stat.S_ISDIR(found.st_mode):
+        return False
+    return under is None or (under.st_mode, under.st_uid, under.st_gid) == (found.st_mode, found.st_uid, found.st_gid)
+
+
+def _place(job: dict[str, Any], _single: bool) -> None:
+    """Write a secret where only the step's container binds it from, or give a folder its owner."""
+    if "data" in job:
+        fd = os.open(job["path"], os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        os.write(fd, bytes.fromhex(job["data"]))
+    else:
+        fd = os.open(job["path"], _FOLDER)
+    try:
+        os.fchown(fd, job["uid"], job["gid"])
+    except OSError as error:
+        # With one id alone everything is the user's.
+        if error.errno not in (errno.EPERM, errno.EINVAL):
+            raise
+    os.fchmod(fd, job["mode"])
+    os.close(fd)
+
+
+def _hide(job: dict[str, Any], _single: bool) -> None:
+    """Whiteouts in an upper folder: what .dockerignore leaves out isn't seen through a bind of the context."""
+    made: list[str] = []
+    for path in job["hidden"]:
+        parts = path.split("/")
+        for count in range(1, len(parts)):
+            folder = "/".join(parts[:count])
+            if folder not in made:
+                os.mkdir(f"{job['upper']}/{folder}", 0o700)
+                made.append(folder)
+        os.mknod(f"{job['upper']}/{path}", stat.S_IFCHR, 0)
+    for folder in reversed(made):
+        # The upper folder's attributes are the ones that are seen.
+        found = os.stat(f"{job['lower']}/{folder}")
+        target = f"{job['upper']}/{folder}"
+        try:
+            os.chown(target, found.st_uid, found.st_gid)
+        except OSError as error:
+            if error.errno not in (errno.EPERM, errno.EINVAL):
+                raise
+        os.chmod(target, stat.S_IMODE(found.st_mode))
+        os.utime(target, ns=(found.st_mtime_ns, found.st_mtime_ns))
 
 
 def _rename(job: dict[str, Any], _single: bool) -> None:
@@ -256,9 +390,14 @@ def _size(job: dict[str, Any], _single: bool) -> dict[str, int]:
 
 _JOBS: dict[str, Callable[[dict[str, Any], bool], Any]] = {
     "digest": _digest,
+    "export": _export,
     "extract": _extract,
+    "finish": _finish,
+    "hide": _hide,
     "layer": _layer,
+    "place": _place,
     "rename": _rename,
+    "same_root": _same_root,
     "size": _size,
     "tar": _tar,
 }

@@ -37,12 +37,12 @@ class Worker:
                 self._control = None
                 os.waitpid(self._pid, 0)
 
-    def do(self, job: dict[str, Any]) -> Any:
-        """Have a job done. Raises BuildError with the job's own words, StoreError when the worker is gone."""
+    def do(self, job: dict[str, Any], fd: int = -1) -> Any:
+        """Have a job done; `fd` goes along where it needs one. Raises BuildError with the job's own words, StoreError when the worker is gone."""
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         with ours:
             with theirs:
-                socket.send_fds(self._started(), [b"j"], [theirs.fileno()])
+                socket.send_fds(self._started(), [b"j"], [theirs.fileno(), *([fd] if fd >= 0 else [])])
             ours.sendall(json.dumps(job).encode("utf-8", "surrogateescape"))
             ours.shutdown(socket.SHUT_WR)
             parts = []

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "attach": ("attach", "Attach local standard input, output, and error streams to a running container"),
+    "build": ("build", "Build an image from a Dockerfile"),
     "create": ("create", "Create a new container"),
     "exec": ("exec", "Execute a command in a running container"),
     "history": ("history", "Show the history of an image"),
@@ -35,6 +36,15 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "untag": ("untag", "Remove names of an image"),
     "version": ("version", "Show the wherry version information"),
     "wait": ("wait", "Block until one or more containers stop, then print their exit codes"),
+    "builder build": ("build", "Build an image from a Dockerfile"),
+    "builder du": ("builder_du", "Show what the build cache holds"),
+    "builder prune": ("builder_prune", "Remove build cache"),
+    "buildx build": ("build", "Build an image from a Dockerfile"),
+    "buildx du": ("builder_du", "Show what the build cache holds"),
+    "buildx inspect": ("buildx_inspect", "Show the one builder that there is"),
+    "buildx ls": ("buildx_ls", "List builders: there is one"),
+    "buildx prune": ("builder_prune", "Remove build cache"),
+    "buildx version": ("buildx_version", "Show the version of the builder"),
     "container attach": ("attach", "Attach local standard input, output, and error streams to a running container"),
     "container cleanup": ("container_cleanup", "Finish the end of containers that are to be removed"),
     "container create": ("create", "Create a new container"),
@@ -52,6 +62,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "container start": ("start", "Start one or more stopped containers"),
     "container stop": ("stop", "Stop one or more running containers"),
     "container wait": ("wait", "Block until one or more containers stop, then print their exit codes"),
+    "image build": ("build", "Build an image from a Dockerfile"),
     "image exists": ("image_exists", "Exit with 0 if an image exists, else with 1"),
     "image history": ("history", "Show the history of an image"),
     "image import": ("import_", "Import the contents from a tarball to create a filesystem image"),
@@ -88,13 +99,17 @@ ALIASES = {
     "image remove": "image rm",
 }
 
-GROUPS = {"container": "Manage containers", "image": "Manage images", "manifest": "Manage manifest lists", "system": "Manage wherry"}
+GROUPS = {
+    "builder": "Manage builds",
+    "buildx": "Manage builds, as docker's plug-in spells it",
+    "container": "Manage containers",
+    "image": "Manage images",
+    "manifest": "Manage manifest lists",
+    "system": "Manage wherry",
+}
 
 # docker's and podman's commands that are not there yet, and what to do meanwhile.
 NOT_YET: dict[str, str] = {
-    "build": "build the image elsewhere and `load` it",
-    "builder": "",
-    "buildx": "",
     "commit": "",
     "compose": "",
     "context": "",

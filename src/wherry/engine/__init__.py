@@ -2,6 +2,7 @@
 
     Engine.containers   create, run, start, stop, exec, logs, …
     Engine.images       import, load, list, remove, …
+    Engine.build        build, cache usage, prune
     Engine.system       info, df, prune, check
 
 Parts are loaded when they are first used: a command pays only for what it needs.
@@ -13,6 +14,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from wherry.engine.build import Builds
     from wherry.engine.containers import Containers
     from wherry.engine.images import Images
     from wherry.engine.system import System
@@ -42,6 +44,7 @@ class Engine:
         self._containers: Containers | None = None
         self._images: Images | None = None
         self._system: System | None = None
+        self._build: Builds | None = None
 
     @property
     def store(self) -> Store:
@@ -67,6 +70,14 @@ class Engine:
 
             self._images = Images(self.store)
         return self._images
+
+    @property
+    def build(self) -> Builds:
+        if self._build is None:
+            from wherry.engine.build import Builds
+
+            self._build = Builds(self)
+        return self._build
 
     @property
     def system(self) -> System:

@@ -54,18 +54,19 @@ def _launch(engine: Engine, row: ContainerRow, attach: socket | None, size: tupl
     store = engine.store
     record = row.record()
     joins = joined_processes(store, record["HostConfig"])
-    _make_run_folder(store, row.id)
+    make_run_folder(store, row.id)
     _write_files(store, row, record)
     context = spec_context(store, row, record, joins)
     oci = spec.make_spec(record["Config"], record["HostConfig"], modes.mount_specs(record), context)
-    _fresh_overlays(store, row.id, oci)
+    fresh_overlays(store, row.id, oci)
     plan = compile.container_plan(
         oci,
         Launch(
             id=row.id,
             run_folder=store.run_path(row.id),
             state_folder=store.path("containers", row.id),
-            layers=tuple(store.path("layers", str(n)) for n in row.layer_numbers()),
+            # A layer that an image has twice counts where it is topmost: overlayfs takes none twice.
+            layers=tuple(store.path("layers", str(n)) for n in dict.fromkeys(row.layer_numbers())),
             record=record,
             auto_remove=row.auto_remove,
             cleanup=_cleanup_words(store, row.id) if row.auto_remove else (),
@@ -73,7 +74,7 @@ def _launch(engine: Engine, row: ContainerRow, attach: socket | None, size: tupl
             columns=size[1],
             cache=store.path("cache"),
             mapping=userns.current(),
-            root_namespace=_a_monitors_pid(store),
+            root_namespace=a_monitors_pid(store),
             joins=joins,
         ),
     )
@@ -117,7 +118,7 @@ def spec_context(store: Store, row: ContainerRow, record: dict[str, Any], joins:
     )
 
 
-def _fresh_overlays(store: Store, container_id: str, oci: dict[str, Any]) -> None:
+def fresh_overlays(store: Store, container_id: str, oci: dict[str, Any]) -> None:
     """Empty layers for the mounts with :O. What was written in the last run is thrown away, as podman does."""
     wanted = [
         (path, oci["mounts"][int(key.split(".")[3])]["source"])
@@ -175,7 +176,7 @@ def joined_processes(store: Store, host: dict[str, Any]) -> dict[str, tuple[int,
     return found
 
 
-def _make_run_folder(store: Store, container_id: str) -> None:
+def make_run_folder(store: Store, container_id: str) -> None:
     folder = store.run_path(container_id)
     try:
         for path in (folder, folder + "/mnt", folder + "/exec"):
@@ -203,7 +204,7 @@ def _cleanup_words(store: Store, container_id: str) -> tuple[str, ...]:
     return (sys.executable, "-I", "-S", "-c", code, "--root", store.root, "--runroot", store.run, "container", "cleanup", container_id)
 
 
-def _a_monitors_pid(store: Store) -> int:
+def a_monitors_pid(store: Store) -> int:
     """Some living monitor of ours (0: none): an ordinary user's next container joins its user namespace R."""
     if userns.current().mode == "host":
         return 0

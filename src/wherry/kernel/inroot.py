@@ -71,3 +71,9 @@ def mount_overlay(lowers: list[str], upper: str, work: str, target: str) -> None
 
 def _escaped(path: str) -> str:
     return path.replace("\\", "\\\\").replace(":", "\\:").replace(",", "\\,")
+
+
+def unmount(target: str) -> None:
+    """Take a mount away, or whatever is left of it when the last descriptor is closed; nothing happens where nothing is mounted."""
+    if _libc.umount2(os.fsencode(target), MNT_DETACH) and ctypes.get_errno() not in (errno.EINVAL, errno.ENOENT):
+        _raise(target)

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from wherry.store import Store
+    from wherry.store.db import Database
 
 
 class StagedLayer(Record):
@@ -122,15 +123,14 @@ class Changes:
             self._keep_recipe(staged)
         return number
 
-    def adopt(self, tree: str, size_bytes: int, entries: int, move: Callable[[str, str], None]) -> int:
-        """Move the tree of a build's step into its place: not hashed, not synced, which its row says. Returns its number.
+    def adopt(self, tree: str, move: Callable[[str, str], None]) -> int:
+        """Move the tree of a build's step into its place: not hashed, not measured, not synced, which its row says. Returns its number.
 
         `move` renames: a step may have given its root to somebody whose folders only root of R can move.
         """
         store = self._store
         cursor = store.db.execute(
-            "INSERT INTO layers (diff_id, size_bytes, entries, boot_id, created_ns) VALUES (NULL,?,?,?,?)",
-            (size_bytes, entries, process.boot_id(), time.time_ns()),
+            "INSERT INTO layers (diff_id, size_bytes, boot_id, created_ns) VALUES (NULL,0,?,?)", (process.boot_id(), time.time_ns())
         )
         number = int(cursor.lastrowid)
         self._mark(number)
@@ -157,6 +157,14 @@ class Changes:
         os.makedirs(os.path.dirname(final), 0o700, exist_ok=True)
         os.rename(recipe, final)
         return number
+
+    def drop_equal(self, db: Database, numbers: list[int]) -> None:
+        """Delete adopted layers to which equal ones were found; their trees go with `finish`. One in use by a container stays."""
+        for number in numbers:
+            if number in unused(self._store):
+                self._mark(number)
+                db.execute("DELETE FROM layers WHERE id = ?", (number,))
+                self._doomed.append(number)
 
     def _keep_recipe(self, staged: StagedLayer) -> None:
         final = blobs.recipe_path(self._store, staged.diff_id)

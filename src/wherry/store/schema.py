@@ -92,7 +92,7 @@ CREATE TABLE manifest_lists (
 """
 
 _V3 = """
--- A step of a build: its key says all that went into it. layer_id NULL: it changed nothing.
+-- A step of a build: its key says all that went into it.
 CREATE TABLE build_steps (
   key TEXT PRIMARY KEY,
   layer_id INTEGER REFERENCES layers(id) ON DELETE CASCADE,

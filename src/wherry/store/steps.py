@@ -37,10 +37,10 @@ class CachedStep(Record):
     shared: bool
 
 
-def find(store: Store, key: str) -> tuple[bool, int | None]:
-    """(whether the step is known, its layer)."""
-    row = store.db.row("SELECT layer_id FROM build_steps WHERE key = ?", (key,))
-    return (False, None) if row is None else (True, None if row[0] is None else int(row[0]))
+def find(store: Store, key: str) -> tuple[int, int] | None:
+    """(layer, when it was made) of a step; None for one that isn't known."""
+    row = store.db.row("SELECT layer_id, created_ns FROM build_steps WHERE key = ? AND layer_id IS NOT NULL", (key,))
+    return None if row is None else (int(row[0]), int(row[1]))
 
 
 def touch(store: Store, keys: list[str]) -> None:
@@ -50,20 +50,18 @@ def touch(store: Store, keys: list[str]) -> None:
         db.executemany("UPDATE build_steps SET used_ns = ?, uses = uses + 1 WHERE key = ?", [(now, key) for key in keys])
 
 
-def add(store: Store, key: str, text: str, tree: str, size_bytes: int, entries: int, move: Callable[[str, str], None]) -> int | None:
-    """Take the tree of a step's layer ("": it changed nothing) over by a rename. Returns the layer's number."""
+def add(store: Store, key: str, text: str, tree: str, move: Callable[[str, str], None]) -> tuple[int, int]:
+    """Take the tree of a step's layer over by a rename. Returns (layer, when it was made)."""
     now = time.time_ns()
-    number: int | None = None
     changes = layers.Changes(store)
     with store.db.transaction(durable=False) as db:
-        if tree:
-            number = changes.adopt(tree, size_bytes, entries, move)
+        number = changes.adopt(tree, move)
         db.execute(
             "INSERT OR REPLACE INTO build_steps (key, layer_id, text, created_ns, used_ns) VALUES (?,?,?,?,?)",
             (key, number, text[:1000], now, now),
         )
     changes.finish()
-    return number
+    return number, now
 
 
 def settle(store: Store, numbers: list[int]) -> None:

@@ -1,0 +1,131 @@
+"""The image at the end of a build: its layers get their digests, on all cores, and then it is one transaction."""
+
+from __future__ import annotations
+
+import os
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+from wherry.engine import image_in
+from wherry.model import jsontext, times
+from wherry.store import layers, steps, treeop
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from wherry.build.builder import StageResult
+    from wherry.build.jobs import Base, StageJob
+    from wherry.build.state import History
+    from wherry.build.workers import Worker
+    from wherry.model.platform import Platform
+    from wherry.model.reference import Reference
+    from wherry.store import Store
+
+
+def name_layers(store: Store, worker: Worker, numbers: list[int]) -> tuple[list[int], list[str]]:
+    """The digests of an image's layers; those that have none are packed now. Returns (numbers, diff ids): a layer that turns out to
+    be equal to one that is here already gives way to it.
+    """
+    known = {n: store.db.row("SELECT diff_id FROM layers WHERE id = ?", (n,))[0] for n in set(numbers)}
+    new = [n for n, diff_id in known.items() if not diff_id]
+    recipes = {n: store.staging("recipe") for n in new}
+
+    def pack(number: int) -> dict[str, Any]:
+        found: dict[str, Any] = worker.do({"do": "tar", "tree": store.path("layers", str(number)), "recipe": recipes[number]})
+        return found
+
+    try:
+        with ThreadPoolExecutor(max_workers=max(1, min(len(new), os.cpu_count() or 1))) as pool:
+            packed = dict(zip(new, pool.map(pack, new)))
+        place = {n: n for n in known}
+        changes = layers.Changes(store)
+        with store.db.transaction() as db:
+            for number, it in packed.items():
+                place[number] = changes.name(number, it["diff_id"], recipes[number], it["size"], it["entries"], it["tar_bytes"])
+                known[place[number]] = it["diff_id"]
+            changes.drop_equal(db, [n for n in place if place[n] != n])
+        changes.finish()
+    finally:
+        for path in recipes.values():
+            if os.path.lexists(path):
+                os.unlink(path)
+    return [place[n] for n in numbers], [str(known[place[n]]) for n in numbers]
+
+
+def document(
+    job: StageJob, result: StageResult, diff_ids: list[str], platform: Platform, *, labels: dict[str, str], created_ns: int
+) -> dict[str, Any]:
+    """The image's config document. `created_ns` -1: a step's entry has the time at which its layer was made, so that a build that
+    the cache answers gives the same image again.
+    """
+    base = _root(job).base
+    found: dict[str, Any] = {}
+    if base is not None:
+        for key in ("architecture", "variant", "os", "os.version", "os.features"):
+            if base.document.get(key):
+                found[key] = base.document[key]
+    found.setdefault("architecture", platform.architecture)
+    found.setdefault("os", platform.os)
+    if base is None and platform.variant:
+        found["variant"] = platform.variant
+    config = dict(job.state.config)
+    if labels:
+        config["Labels"] = {**(config.get("Labels") or {}), **labels}
+    author = job.state.author or (str(base.document.get("author") or "") if base is not None else "")
+    history = list(base.history) if base is not None else []
+    times_of = iter(result.made_ns)
+    created = _first_time(base, result, created_ns)
+    for entry in _history(job):
+        if entry.step:
+            made_ns = next(times_of)
+            created = times.format_ns(made_ns) if created_ns < 0 else created
+        history.append(
+            {
+                "created": created,
+                **({"author": entry.author} if entry.author else {}),
+                "created_by": entry.created_by,
+                "comment": entry.comment,
+                **({} if entry.step else {"empty_layer": True}),
+            }
+        )
+    return {
+        **found,
+        "created": created,
+        **({"author": author} if author else {}),
+        "config": config,
+        "rootfs": {"type": "layers", "diff_ids": diff_ids},
+        "history": history,
+    }
+
+
+def _first_time(base: Base | None, result: StageResult, created_ns: int) -> str:
+    """The time of what stands before the first new layer; without any, the base's own."""
+    if created_ns >= 0:
+        return times.format_ns(created_ns)
+    if result.made_ns:
+        return times.format_ns(result.made_ns[0])
+    if base is not None and base.document.get("created"):
+        return str(base.document["created"])
+    return times.format_ns(time.time_ns())
+
+
+def _root(job: StageJob) -> StageJob:
+    while job.parent is not None:
+        job = job.parent
+    return job
+
+
+def _history(job: StageJob) -> list[History]:
+    below = [] if job.parent is None else _history(job.parent)
+    return below + job.state.history
+
+
+def commit(store: Store, config: dict[str, Any], numbers: list[int], targets: list[Reference]) -> str:
+    """Put everything on the platter, then commit the image. Returns its id."""
+    waiting = steps.unsettled(store, numbers)
+    if waiting:
+        treeop.sync(store.root)
+    with store.db.transaction():
+        steps.settle(store, waiting)
+        return image_in.commit(store, jsontext.dumps(config).encode("utf-8", "surrogateescape"), list(numbers), targets, b"")
