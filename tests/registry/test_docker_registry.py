@@ -133,3 +133,21 @@ def test_other_tools_read_what_we_push(w_root: Wherry, server: Server, tmp_path:
         subprocess.run([skopeo, "copy", "--src-tls-verify=false", f"docker://{name}", f"dir:{target}"], check=True, capture_output=True)
         assert (target / image).exists()
     w_root.ok("rmi", name)
+
+
+def test_run_fetches_what_is_missing(w_root: Wherry, server: Server) -> None:
+    name = f"{server.host}/team/busybox:1"
+    w_root.ok("tag", "busybox", name)
+    w_root.ok("push", name)
+    w_root.ok("rmi", name)
+    assert w_root("run", "--rm", "--pull", "never", name, "true").returncode == 125
+    done = w_root("run", "--rm", name, "echo", "hello")
+    assert (done.returncode, done.stdout) == (0, "hello\n")
+    assert done.stderr.splitlines()[0] == f"Unable to find image '{name}' locally"
+    assert done.stderr.splitlines()[-1] == f"Status: Downloaded newer image for {name}"
+    assert w_root("run", "--rm", name, "true").stderr == ""
+    assert "Image is up to date" in w_root("run", "--rm", "--pull", "always", name, "true").stderr
+    assert w_root("run", "--rm", "--pull", "always", "-q", name, "true").stderr == ""
+    done = w_root("run", "--rm", f"{server.host}/nope", "true")
+    assert done.returncode == 125 and "not found" in done.stderr
+    w_root.ok("rmi", name)

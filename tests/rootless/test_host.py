@@ -94,7 +94,7 @@ def test_user_namespaces_forbidden(fresh: Fresh) -> None:
     """The limit is set inside a namespace made for it, so the machine's own stays."""
     fresh.ready()
     command = f"{fresh.w.command} --root {fresh.home}/.local/share/wherry --runroot {fresh.home}/run"
-    script = f"echo 0 > /proc/sys/user/max_user_namespaces && {command} info && exec {command} run --rm busybox true"
+    script = f"echo 0 > /proc/sys/user/max_user_namespaces && {command} info && exec {command} run --rm --pull never busybox true"
     done = fresh.w.host("unshare", "-U", "--map-root-user", "sh", "-c", script, env=fresh.env)
     assert done.returncode == 125
     assert "user.max_user_namespaces=0" in done.stdout

@@ -9,6 +9,7 @@ from wherry.errors import Unsupported, UsageError
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from wherry.engine import Engine
+    from wherry.engine.transfer import Progress
 
 _WITH_VALUE = {"--root", "--runroot", "--log-level", "-l", "--config", "--context", "-c"}
 _LEVELS = ("debug", "info", "warn", "warning", "error", "fatal")
@@ -25,6 +26,7 @@ class Context:
         self.debugging = False
         self.finished: int | None = None
         self._engine: Engine | None = None
+        self._shown: Progress | None = None
 
     def globals(self, words: list[str]) -> list[str]:
         """Take the global options off the front. Raises UsageError."""
@@ -91,7 +93,16 @@ class Context:
             from wherry.engine import Engine
 
             self._engine = Engine(self.root, self.runroot, on_warning=self.warn, debug=self._debug if self.debugging else None)
+            self._engine.progress = self._pulling
         return self._engine
+
+    def _pulling(self, name: str, status: str, there: int, all: int) -> None:
+        """The progress of an image that is fetched for a container: on standard error, where docker has it."""
+        if self._shown is None:
+            from wherry.cli.commands.progress import shown
+
+            self._shown = shown(2)
+        self._shown(name, status, there, all)
 
     def _debug(self, line: str) -> None:
         os.write(2, encoded(f"plan: {line}\n"))

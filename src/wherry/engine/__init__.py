@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from wherry.engine.containers import Containers
     from wherry.engine.images import Images
     from wherry.engine.system import System
+    from wherry.engine.transfer import Progress
     from wherry.store import Store
 
 
@@ -40,6 +41,8 @@ class Engine:
         self._runroot = runroot
         self.warn: Callable[[str], None] = on_warning or _ignore
         self.debug = debug
+        # Told of an image that a container needs and that is fetched for it; see engine/transfer.py.
+        self.progress: Progress | None = None
         self._store: Store | None = None
         self._containers: Containers | None = None
         self._images: Images | None = None

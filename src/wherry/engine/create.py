@@ -6,7 +6,7 @@ import os
 import time
 
 from wherry.engine import merge, modes
-from wherry.errors import InvalidArgument
+from wherry.errors import InvalidArgument, NotFound
 from wherry.kernel import process
 from wherry.model import jsontext, names
 from wherry.model.record import Record
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from wherry.engine import Engine
+    from wherry.engine.images import ImageRecord
     from wherry.model.container import CreateRequest
     from wherry.store import Store
 
@@ -33,7 +34,7 @@ def create(engine: Engine, request: CreateRequest, *, wanted: str = "created", d
     Raises NotFound (image), Conflict (name), InvalidArgument.
     """
     store = engine.store
-    image = engine.images.get(request.image)
+    image = _image(engine, request)
     config = merge.merged_config(request.config, image.config)
     config["Image"] = request.image
     host = modes.checked(store, request.host, engine)
@@ -59,6 +60,20 @@ def create(engine: Engine, request: CreateRequest, *, wanted: str = "created", d
         record_text="",
     )
     return _store(store, row, record, durable=durable)
+
+
+def _image(engine: Engine, request: CreateRequest) -> ImageRecord:
+    """The image, fetched where the request's pull policy says so. Raises NotFound and what a pull raises."""
+    if request.pull in ("missing", "never") and not request.platform:
+        try:
+            return engine.images.get(request.image)
+        except NotFound:
+            if request.pull == "never":
+                raise
+    from wherry.engine.registry import ensure
+
+    progress = None if request.quiet else engine.progress
+    return engine.images.get(ensure(engine, request.image, request.pull, platform=request.platform, progress=progress))
 
 
 def _store(store: Store, row: ContainerRow, record: dict[str, Any], *, durable: bool) -> ContainerRow:
