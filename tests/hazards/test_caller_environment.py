@@ -158,6 +158,8 @@ def test_dead_terminal(w: Wherry) -> None:
     master, slave = pty.openpty()
 
     def own() -> None:
+        # the tests may run under nohup, the command that is tested doesn't
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
         os.setsid()
         fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 

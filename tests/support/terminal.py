@@ -13,6 +13,12 @@ import time
 from typing import Any
 
 
+def _own_terminal() -> None:
+    # the tests may run under nohup, the command that is tested doesn't
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+
+
 class Terminal:
     def __init__(self, words: list[str], options: dict[str, Any], rows: int, columns: int) -> None:
         self.master, slave = pty.openpty()
@@ -20,7 +26,7 @@ class Terminal:
         self.resize(rows, columns, fd=slave)
         self.initial = termios.tcgetattr(slave)
         self.slave = slave  # kept open, so that the settings can be read after the command has left
-        options = {**options, "start_new_session": True, "preexec_fn": lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0)}
+        options = {**options, "start_new_session": True, "preexec_fn": _own_terminal}
         self.process = subprocess.Popen(words, stdin=slave, stdout=slave, stderr=slave, **options)
 
     def __enter__(self) -> Terminal:
