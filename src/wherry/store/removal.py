@@ -155,7 +155,12 @@ def drop_run_folder(store: Store, container_id: str) -> None:
 
 
 def _drop_folder(path: str) -> None:
-    for name in os.listdir(path):
+    try:
+        entries = os.listdir(path)
+    except OSError:
+        # Another command was quicker.
+        return
+    for name in entries:
         try:
             os.unlink(f"{path}/{name}")
         except OSError:

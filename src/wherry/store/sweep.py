@@ -128,7 +128,11 @@ def _auto_removed(store: Store, live: set[str]) -> None:
     for (container_id,) in rows:
         if container_id in live or container_id in being_made:
             continue
-        row = containers.find(store.db, container_id)
+        try:
+            row = containers.find(store.db, container_id)
+        except NotFound:
+            # Its own client has removed it since the rows were read.
+            continue
         try:
             with FolderLock(store.path("containers", container_id), "container", wait_s=0):
                 if not actual.read(store, row).alive:
