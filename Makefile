@@ -2,6 +2,8 @@
 VENV := .venv
 PYTHON := $(VENV)/bin/python
 SOAK ?= 200
+# Test processes side by side; each has users, stores and folders of its own. A file stays in one process.
+JOBS ?= 2
 FUZZ_SECONDS ?= 60
 
 .PHONY: help demo native test lint bench soak fuzz wheel clean
@@ -16,7 +18,7 @@ native: ## build the native program
 
 test: $(VENV)/.tests native ## install what the tests need, run them all
 	@tools/test-packages
-	@$(PYTHON) -m pytest $(PYTEST)
+	@$(PYTHON) -m pytest -n $(JOBS) --dist loadfile $(PYTEST)
 
 lint: $(VENV)/.tests native ## ruff, mypy, the direction of imports, the C compiler's warnings
 	@$(PYTHON) -m pytest -q tests/lint

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from support.place import CHECKOUT, SOAK
+from support.turns import turn
 
 from . import seeds
 
@@ -20,7 +21,8 @@ def targets() -> Path:
     """The folder of the fuzzers, built."""
     if not shutil.which("clang"):
         pytest.skip("no clang here (Debian: apt-get install clang)")
-    done = subprocess.run(["make", "-s", "-C", CHECKOUT / "native", "fuzz"], capture_output=True, text=True)
+    with turn("build"):
+        done = subprocess.run(["make", "-s", "-C", CHECKOUT / "native", "fuzz"], capture_output=True, text=True)
     if done.returncode and "cannot find" in done.stderr and "fuzzer" in done.stderr:
         pytest.skip("this clang comes without libFuzzer (Debian: apt-get install libclang-rt-dev)")
     assert done.returncode == 0, done.stderr
@@ -45,7 +47,8 @@ def test_no_bytes_break_the_decoder(targets: Path, name: str, tmp_path: Path) ->
 
 def test_seeds_of_plans_are_accepted_and_refused_as_the_launcher_would(targets: Path, tmp_path: Path) -> None:
     """The sanitized decoder takes the plan of nothing but an end, and no plan that is cut short."""
-    subprocess.run(["make", "-s", "-C", CHECKOUT / "native", "sanitize"], check=True, capture_output=True)
+    with turn("build"):
+        subprocess.run(["make", "-s", "-C", CHECKOUT / "native", "sanitize"], check=True, capture_output=True)
     whole = seeds.plan_seeds()["empty"]
     for size in range(len(whole)):
         part = tmp_path / "part"

@@ -13,6 +13,7 @@ import pytest
 from native.driver import Native, until
 from support import users
 from support.place import CHECKOUT
+from support.turns import turn
 
 PROGRAM = CHECKOUT / "src/wherry/_bin/wherry-native"
 
@@ -20,7 +21,8 @@ PROGRAM = CHECKOUT / "src/wherry/_bin/wherry-native"
 @pytest.fixture(scope="session")
 def program(reachable: Path) -> Path:
     """A copy that every user may execute; whose owner it is decides what a container of his could write."""
-    done = subprocess.run(["make", "-s", "-C", str(CHECKOUT / "native")], capture_output=True, text=True)
+    with turn("build"):
+        done = subprocess.run(["make", "-s", "-C", str(CHECKOUT / "native")], capture_output=True, text=True)
     if done.returncode:
         pytest.skip(f"the native program can't be built: {done.stderr[-500:]}")
     return Path(shutil.copy(PROGRAM, reachable / "wherry-native"))

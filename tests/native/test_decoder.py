@@ -10,11 +10,13 @@ import pytest
 
 from native.plans import MAGIC, Container, encode, record, u32
 from support.place import CHECKOUT, rounds
+from support.turns import turn
 
 
 @pytest.fixture(scope="session")
 def check() -> Path:
-    done = subprocess.run(["make", "-s", "-C", str(CHECKOUT / "native"), "sanitize"], capture_output=True, text=True)
+    with turn("build"):
+        done = subprocess.run(["make", "-s", "-C", str(CHECKOUT / "native"), "sanitize"], capture_output=True, text=True)
     if done.returncode:
         pytest.skip(f"no sanitizers here: {done.stderr[-300:]}")
     return CHECKOUT / "native/build/plan-check"

@@ -7,11 +7,13 @@ import sys
 from pathlib import Path
 
 from .place import CHECKOUT
+from .turns import turn
 
 
 def build_wheel(folder: Path) -> Path:
     code = "import sys; sys.path.insert(0, sys.argv[1]); import wherry_build; print(wherry_build.build_wheel(sys.argv[2]))"
-    done = subprocess.run([sys.executable, "-c", code, str(CHECKOUT / "_build"), str(folder)], capture_output=True, text=True)
+    with turn("build"):
+        done = subprocess.run([sys.executable, "-c", code, str(CHECKOUT / "_build"), str(folder)], capture_output=True, text=True)
     if done.returncode:
         raise RuntimeError(f"the wheel can't be built:\n{done.stdout}{done.stderr}")
     return folder / done.stdout.split()[-1]

@@ -10,6 +10,8 @@ import subprocess
 from pathlib import Path
 from typing import NamedTuple
 
+from .turns import turn
+
 
 class User(NamedTuple):
     name: str
@@ -45,6 +47,12 @@ def subordinate(name: str) -> tuple[int, int] | None:
 
 def make(name: str, home: Path, *, subids: bool) -> User:
     """Make the user with `useradd`; ranges of subordinate ids are added or taken away as wanted."""
+    # two at once would choose the same range, and useradd refuses while another one holds /etc/passwd
+    with turn("users"):
+        return _make(name, home, subids)
+
+
+def _make(name: str, home: Path, subids: bool) -> User:
     words = ["useradd", "--no-create-home", "--home-dir", str(home), "--shell", "/bin/sh", name]
     done = subprocess.run(words, capture_output=True, text=True)
     if done.returncode:
@@ -72,7 +80,8 @@ def remove(user: User) -> None:
                 os.kill(int(entry), signal.SIGKILL)
         except (FileNotFoundError, ProcessLookupError):
             continue
-    subprocess.run(["userdel", user.name], capture_output=True)
+    with turn("users"):
+        subprocess.run(["userdel", user.name], capture_output=True)
 
 
 def _free_range() -> int:
