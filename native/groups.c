@@ -8,7 +8,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-int make_groups(const struct plan *plan, int status, int is_exec)
+/* A container that is started again (`again`) keeps its groups, and in them what `update` has changed meanwhile. */
+int make_groups(const struct plan *plan, int status, int is_exec, int again)
 {
     struct cursor c;
     struct op op;
@@ -31,7 +32,7 @@ int make_groups(const struct plan *plan, int status, int is_exec)
         there:
             if (op.f[0].i == 2 && v2 < 0)
                 v2 = open(op.f[1].s, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-        } else if (op.code == OP_CGROUP_SET) {
+        } else if (op.code == OP_CGROUP_SET && !again) {
             if (write_file_at(AT_FDCWD, op.f[0].s, op.f[1].s)) {
                 if (!op.f[2].i) {
                     report_failed(status, r.op, errno, op.f[0].s);

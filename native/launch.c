@@ -121,7 +121,7 @@ int launch(const struct plan *plan, int plan_fd, int status, int tty, int open_s
     struct report r = {status, -1};
     memset(out, 0, sizeof *out);
     out->stdio[0] = out->stdio[1] = out->stdio[2] = out->init_pidfd = -1;
-    int v2 = make_groups(plan, status, is_exec), userns = -1;
+    int v2 = make_groups(plan, status, is_exec, status < 0), userns = -1;
     if (v2 == -2)
         return -1;
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sync) || setsockopt(sync[0], SOL_SOCKET, SO_PASSCRED, &on, sizeof on)

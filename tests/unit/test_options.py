@@ -213,8 +213,8 @@ def test_a_refusal_names_flag_and_reason() -> None:
     with pytest.raises(FlagError) as caught:
         asked("-p", "80:80", "busybox")
     assert caught.value.message.startswith("flag -p is not supported yet: ")
-    with pytest.raises(FlagError, match="flag --memory is not supported yet: "):
-        asked("--memory=1g", "busybox")
+    with pytest.raises(FlagError, match="flag --cgroup-parent is not supported yet: "):
+        asked("--cgroup-parent=x", "busybox")
 
 
 def test_options_of_a_command_have_names_of_their_own() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from wherry.cli import noeffect
+from wherry.cli import limit_options, noeffect
 from wherry.cli.options import Option, Parsed
 from wherry.errors import InvalidArgument, UsageError
 from wherry.model import devices, envfile, mounts, restart, signals, sizes, ulimit
@@ -96,6 +96,7 @@ OPTIONS: tuple[Option, ...] = (
     _O("uts", help="UTS namespace to use (host)"),
     _O("volume", "v", "list", help="Bind mount a folder or a file"),
     _O("workdir", "w", help="Working directory inside the container"),
+    *limit_options.ALL,
 )
 RUN_OPTIONS: tuple[Option, ...] = (
     *OPTIONS,
@@ -250,17 +251,12 @@ def _host(parsed: Parsed) -> dict[str, Any]:
         "Tmpfs": {m.target: ",".join(m.options) for m in (mounts.parse_tmpfs(t) for t in parsed.tmpfs)},
         "Runtime": "wherry",
         "Isolation": "",
-        "CpuShares": 0,
-        "Memory": 0,
-        "NanoCpus": 0,
         "CgroupParent": "",
         "Devices": [devices.parse(text) for text in parsed.device],
         "DeviceCgroupRules": None,
         "DeviceRequests": None,
-        "MemoryReservation": 0,
-        "MemorySwap": 0,
-        "PidsLimit": None,
         "Ulimits": parsed.ulimit,
+        **limit_options.host_config(parsed),
         "Init": bool(parsed.init) if "init" in parsed.given else None,
     }
 

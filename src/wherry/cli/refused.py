@@ -6,7 +6,7 @@ A flag that is to come leaves its table when it lands. Keys are command names as
 from __future__ import annotations
 
 _NAMES = "give the names"
-_LIMITS = "limits are not enforced yet, so it is refused rather than ignored"
+_LIMITS = "limits of a build's steps are not enforced yet, so it is refused rather than ignored"
 _NETWORKS = "bridge and custom networks are not there yet; --network host shares the host's"
 _VOLUMES = "named volumes are not there yet; use a bind mount"
 _HEALTH = "health checks are not there yet"
@@ -23,12 +23,15 @@ def _all(words: str, reason: str) -> dict[str, str]:
 
 
 _RUN: dict[str, str] = {
+    **_all("cgroup-parent cgroups", "all containers live below one group, which leaves the host its reserve (see `host_reserve`)"),
     **_all(
-        "memory m memory-swap memory-reservation memory-swappiness kernel-memory cpus c cpu-shares cpu-quota cpu-period cpu-rt-period "
-        "cpu-rt-runtime cpuset-cpus cpuset-mems pids-limit blkio-weight blkio-weight-device device-read-bps device-write-bps "
-        "device-read-iops device-write-iops device-cgroup-rule oom-kill-disable cgroup-parent storage-opt cgroups cgroup-conf rdt-class",
-        _LIMITS,
+        "cpu-rt-period cpu-rt-runtime rdt-class",
+        "kernels of distributions share out no real-time or cache quota; use --cpus or --cpuset-cpus",
     ),
+    "cgroup-conf": "each limit has a flag of its own",
+    "device-cgroup-rule": "name the device nodes with --device",
+    "kernel-memory": "the kernel counts it as --memory since Linux 5.11",
+    "storage-opt": "the writable layer has no quota; give large data a --tmpfs with a size or a file system of its own",
     **_all(
         "publish p publish-all P network-alias net-alias ip ip6 mac-address link link-local-ip dns dns-search dns-option dns-opt no-hosts "
         "hosts-file",

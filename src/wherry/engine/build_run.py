@@ -13,7 +13,7 @@ import shutil
 import threading
 import time
 
-from wherry.engine import hostfiles, launch
+from wherry.engine import hostfiles, launch, limits
 from wherry.errors import BuildError, InvalidArgument, MonitorError, Unsupported
 from wherry.kernel import cgroup, process, userns
 from wherry.model import jsontext, names
@@ -178,6 +178,7 @@ class _OneStep:
         launch.fresh_overlays(store, self._id, oci)
         self._hide(oci)
         oci["linux"]["readonlyPaths"] += self._read_only
+        limits.prepare(record["HostConfig"])
         plan = compile.container_plan(
             oci,
             compile.Launch(

@@ -159,7 +159,7 @@ def _network_settings(host: dict[str, Any]) -> dict[str, Any]:
 
 def _own(engine: Engine, row: ContainerRow, state: Actual, record: dict[str, Any]) -> dict[str, Any]:
     """What docker has no word for: ids, and which isolation is not in force."""
-    from wherry.engine import modes
+    from wherry.engine import limits, modes
     from wherry.kernel import userns
 
     mapping = userns.current()
@@ -175,6 +175,7 @@ def _own(engine: Engine, row: ContainerRow, state: Actual, record: dict[str, Any
         ids = {"Mode": mapping.mode, "UidMap": [list(t) for t in mapping.uids], "GidMap": [list(t) for t in mapping.gids]}
     return {
         "Ids": ids,
+        "NotInForce": limits.lacking(host),
         "PlainBinds": [text.removeprefix("plain:") for text in state.plain_binds],
         "MonitorPid": state.monitor_pid,
     }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
-from wherry.engine import merge, modes
+from wherry.engine import limits, merge, modes
 from wherry.errors import Conflict, HostError, LaunchError, WherryError
 from wherry.kernel import cgroup, process, userns
 from wherry.runtime import compile, launcher, spec
@@ -54,6 +54,7 @@ def _launch(engine: Engine, row: ContainerRow, attach: socket | None, size: tupl
     store = engine.store
     record = row.record()
     joins = joined_processes(store, record["HostConfig"])
+    lacking = limits.prepare(record["HostConfig"])
     make_run_folder(store, row.id)
     _write_files(store, row, record)
     context = spec_context(store, row, record, joins)
@@ -82,7 +83,7 @@ def _launch(engine: Engine, row: ContainerRow, attach: socket | None, size: tupl
         for line in plan.lines():
             engine.debug(line)
     started = launcher.start_container(plan, store.run_path(row.id), attach)
-    for text in (*spec.not_in_force(record["HostConfig"]), *started.warnings):
+    for text in (*lacking, *spec.not_in_force(record["HostConfig"]), *started.warnings):
         engine.warn(text)
     return started
 

@@ -8,6 +8,7 @@ from wherry.errors import Conflict, InvalidArgument, Unsupported
 from wherry.kernel import userns
 from wherry.model import config
 from wherry.model.mounts import MountSpec
+from wherry.runtime import limits
 from wherry.store import containers
 
 TYPE_CHECKING = False
@@ -32,7 +33,7 @@ def checked(store: Store, host: dict[str, Any], engine: Engine) -> dict[str, Any
     _user_namespace(host)
     _restart(host)
     _log(host)
-    return host
+    return limits.checked(host)
 
 
 def _joined(store: Store, key: str, mode: str) -> str:

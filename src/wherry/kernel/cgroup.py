@@ -1,7 +1,7 @@
 """Control groups: which hierarchies this host has, and where a container's own groups lie.
 
 v2 and v1 side by side (hybrid) count as v1: the controllers are there. A container of root gets /wherry/<id> in each
-controller; an ordinary user gets groups only where the host has delegated some.
+controller; an ordinary user gets groups only where the host has delegated some. docs/internals/cgroups.md has the reasons.
 """
 
 from __future__ import annotations
@@ -10,8 +10,17 @@ import os
 
 MOUNT = "/sys/fs/cgroup"
 PARENT = "wherry"
-_V1 = ("pids", "memory", "cpu", "cpuacct", "blkio", "devices", "freezer")
+_V1 = ("pids", "memory", "cpu", "cpuacct", "blkio", "freezer")
 _V2_MARK = MOUNT + "/cgroup.controllers"
+# What containers are given of v2's controllers, as far as the host has them.
+_V2_CONTROLLERS = ("cpu", "cpuset", "io", "memory", "pids")
+# Half of what a service of the host has by default (v1's shares, v2's weight): work-conserving, so it costs nothing when the host is idle.
+_SHARES, _WEIGHT = 512, 50
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    # (1|2, group of the container, its parent)
+    Group = tuple[int, str, str]
 
 
 def is_v2() -> bool:
@@ -23,15 +32,16 @@ def version_text() -> str:
     return "2" if is_v2() else "1"
 
 
-def layout(container_id: str) -> list[tuple[int, str, str]]:
-    """(1|2, group of the container, its parent) for every group it is to have; [] where none may be made."""
+def layout(container_id: str, *, cpuset: bool = False) -> list[Group]:
+    """Every group the container is to have, or has; [] where none may be made. `cpuset`: it is to be bound to processors (v1)."""
     if is_v2() and os.geteuid() != 0 and not _is_below(_own_v2_path(), _delegated()):
         # A process can be moved only inside the delegated tree. A login's session lies beside it.
         return []
-    return _places(container_id)
+    return places(container_id, cpuset=cpuset)
 
 
-def _places(container_id: str) -> list[tuple[int, str, str]]:
+def places(container_id: str, *, cpuset: bool = False) -> list[Group]:
+    """The same, without asking whether this process may put others there."""
     if is_v2():
         parent = v2_parent()
         return [(2, f"{parent}/{container_id}", parent)] if parent else []
@@ -39,7 +49,7 @@ def _places(container_id: str) -> list[tuple[int, str, str]]:
         return []
     found = []
     seen = set()
-    for name in _V1:
+    for name in (*_V1, "cpuset") if cpuset else _V1:
         folder = f"{MOUNT}/{name}"
         try:
             real = os.path.realpath(folder)
@@ -81,9 +91,169 @@ def _is_below(path: str, folder: str) -> bool:
     return path == folder or path.startswith(folder + "/")
 
 
+def of_controller(groups: list[Group], controller: str) -> tuple[str, str]:
+    """(the container's group, its parent) in which `controller` is found; ("", "") where it isn't."""
+    for version, path, parent in groups:
+        if version == 2 or f"/{controller}/" in path:
+            return path, parent
+    return "", ""
+
+
+def read(path: str) -> str:
+    """A control file's text, "" where it is missing."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return ""
+    try:
+        return os.read(fd, 1 << 16).decode("ascii", "replace").strip()
+    except OSError:
+        return ""
+    finally:
+        os.close(fd)
+
+
+def write(path: str, value: str) -> None:
+    """Raises OSError with the path."""
+    try:
+        fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+        try:
+            os.write(fd, value.encode())
+        finally:
+            os.close(fd)
+    except OSError as error:
+        raise OSError(error.errno, os.strerror(error.errno or 0), path) from error
+
+
+# -- the parent of all containers ----------------------------------------------------------------------------------------
+
+
+def prepare(groups: list[Group], reserve: str) -> None:
+    """Make the parent groups and give them their limits, unless that was done since the machine came up.
+
+    `reserve`: bytes of memory that stay the host's, in docker's form; "" for 5 % of it, 512 MB at least; "0" for none.
+    """
+    pids = of_controller(groups, "pids")[1]
+    # The limit of processes is written last, so it tells that all is done. Where there is no such controller, all is written each time.
+    if pids and read(pids + "/pids.max") not in ("", "max"):
+        return
+    for version, _path, parent in groups:
+        try:
+            if version == 2:
+                _make_v2(parent)
+            elif not os.path.isdir(parent):
+                os.mkdir(parent, 0o755)
+        except FileExistsError:
+            continue
+        except OSError:
+            # The launcher says it where it matters: when the container's own group can't be made.
+            continue
+    for controller, file, value in _parents_limits(groups, reserve):
+        parent = of_controller(groups, controller)[1]
+        try:
+            write(f"{parent}/{file}", value)
+        except OSError:
+            # What the host hasn't got can't be shared out; each container's own limits are checked one by one.
+            continue
+
+
+def _parents_limits(groups: list[Group], reserve: str) -> list[tuple[str, str, str]]:
+    """(controller, file, value), the number of processes last."""
+    v2 = bool(groups) and groups[0][0] == 2
+    found = []
+    most = memory_for_containers(reserve)
+    if most:
+        found.append(("memory", "memory.max" if v2 else "memory.limit_in_bytes", str(most)))
+    found.append(("cpu", "cpu.weight", str(_WEIGHT)) if v2 else ("cpu", "cpu.shares", str(_SHARES)))
+    if not v2 and of_controller(groups, "cpuset")[0]:
+        prepare_cpuset(of_controller(groups, "cpuset")[1])
+    found.append(("pids", "pids.max", str(pids_for_containers())))
+    return found
+
+
+def prepare_cpuset(parent: str) -> None:
+    """v1: a group of processors begins empty, and takes nobody until it has some."""
+    try:
+        os.makedirs(parent, 0o755, exist_ok=True)
+        for file in ("cpuset.cpus", "cpuset.mems"):
+            if not read(f"{parent}/{file}"):
+                write(f"{parent}/{file}", read(f"{os.path.dirname(parent)}/{file}"))
+    except OSError:
+        return
+
+
+def memory_for_containers(reserve: str) -> int:
+    """Bytes that all containers together may have; 0 for no limit."""
+    from wherry.model import sizes
+
+    total = total_memory()
+    kept = sizes.parse_bytes(reserve) if reserve else max(total // 20, 512 << 20)
+    return max(total - kept, total // 2) if kept else 0
+
+
+def total_memory() -> int:
+    """Bytes of the machine's memory, or of the group that this process's own root is (an outer container's limit)."""
+    total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    for file in (MOUNT + "/memory.max", MOUNT + "/memory/memory.limit_in_bytes"):
+        text = read(file)
+        if text.isdigit() and int(text) < total:
+            return int(text)
+    return total
+
+
+def pids_for_containers() -> int:
+    """Processes that all containers together may have: three quarters of what the machine can have."""
+    numbers = [read("/proc/sys/kernel/pid_max"), read("/proc/sys/kernel/threads-max"), read(MOUNT + "/pids.max")]
+    return min([int(n) for n in numbers if n.isdigit()] or [32768]) * 3 // 4
+
+
+def _make_v2(parent: str) -> None:
+    """Make the parent with its controllers handed down. Nothing happens to what is as it should be."""
+    if not os.path.isdir(parent):
+        os.makedirs(parent, 0o755, exist_ok=True)
+    above = os.path.dirname(parent)
+    _hand_down(above)
+    _hand_down(parent)
+
+
+def _hand_down(folder: str) -> None:
+    there = read(folder + "/cgroup.controllers").split()
+    have = read(folder + "/cgroup.subtree_control").split()
+    for name in _V2_CONTROLLERS:
+        if name not in there or name in have:
+            continue
+        try:
+            write(folder + "/cgroup.subtree_control", "+" + name)
+        except OSError as error:
+            if error.errno != 16 or folder != MOUNT or not os.path.exists(folder + "/cgroup.type"):
+                continue
+            # EBUSY in an outer container: its group may not hold processes and groups with controllers both.
+            _step_aside(folder)
+            try:
+                write(folder + "/cgroup.subtree_control", "+" + name)
+            except OSError:
+                continue
+
+
+def _step_aside(folder: str) -> None:
+    """Move the processes of an outer container's own group into a group beside ours."""
+    try:
+        os.makedirs(folder + "/init", 0o755, exist_ok=True)
+        for pid in read(folder + "/cgroup.procs").split():
+            try:
+                write(folder + "/init/cgroup.procs", pid)
+            except OSError:
+                continue  # it has ended, or is the kernel's
+    except OSError:
+        return
+
+
+# -- the end ---------------------------------------------------------------------------------------------------------------
+
+
 def remove(container_id: str) -> None:
     """Remove a dead container's groups, after ending what might be left in them. Nothing happens when there are none."""
-    for _version, path, _parent in _places(container_id):
+    for _version, path, _parent in places(container_id, cpuset=True):
         try:
             os.rmdir(path)
         except FileNotFoundError:
@@ -97,10 +267,11 @@ def _empty_and_remove(path: str) -> None:
 
     for _attempt in range(100):
         try:
-            with open(path + "/cgroup.procs", encoding="ascii") as file:
-                pids = [int(line) for line in file]
+            pids = [int(line) for line in read(path + "/cgroup.procs").split()]
             for pid in pids:
                 os.kill(pid, 9)
+            # A frozen one dies when it thaws.
+            thaw(path)
         except (OSError, ValueError):
             pids = []
         time.sleep(0.002)
@@ -113,9 +284,15 @@ def _empty_and_remove(path: str) -> None:
             continue
 
 
+def thaw(path: str) -> None:
+    for file, value in (("cgroup.freeze", "0"), ("freezer.state", "THAWED")):
+        if os.path.exists(f"{path}/{file}"):
+            write(f"{path}/{file}", value)
+
+
 def existing() -> list[str]:
     """Ids of the containers that have a group in the first hierarchy."""
-    for _version, _path, parent in _places("0" * 64):
+    for _version, _path, parent in places("0" * 64):
         try:
             return sorted(n for n in os.listdir(parent) if len(n) == 64)
         except OSError:

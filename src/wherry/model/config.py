@@ -21,6 +21,7 @@ KEYS: dict[str, tuple[type, Any, str]] = {
     "log_max_size": (str, "10m", "size at which a container's log is rotated; -1: never"),
     "log_max_file": (int, 3, "files kept of a container's log, the current one included"),
     "plain_binds": (bool, False, "root only: bind mounts are not id-mapped, so files written in them belong to the container's own ids"),
+    "host_reserve": (str, "", "memory that all containers together leave the host; empty: 5 %, 512m at least; 0: none"),
     "detach_keys": (str, "ctrl-p,ctrl-q", "keys that leave an attached terminal"),
 }
 

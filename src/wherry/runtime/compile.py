@@ -11,7 +11,7 @@ import os
 from wherry.kernel import cgroup
 from wherry.model import caps, config, signals, sizes
 from wherry.model.record import Record
-from wherry.runtime import defaults, seccomp
+from wherry.runtime import defaults, limits, seccomp
 from wherry.runtime.plan import Plan
 
 TYPE_CHECKING = False
@@ -158,8 +158,8 @@ def container_plan(oci: dict[str, Any], launch: Launch) -> Plan:
     plan = Plan()
     slots = _Slots(plan, owns_ids=bool(oci["linux"].get("uidMappings")) or "user" in launch.joins, mapping=launch.mapping)
     _monitor(plan, launch)
-    _cgroups(plan, oci, launch.id)
-    _limits(plan, oci["process"])
+    grouped = _cgroups(plan, launch.record["HostConfig"], launch.id)
+    _limits(plan, oci["process"], launch.record["HostConfig"], grouped)
     root = _root_sources(slots, launch)
     mounts = _mount_sources(slots, oci)
     devices = _device_sources(slots, oci)
@@ -179,9 +179,11 @@ def exec_plan(process: dict[str, Any], launch: ExecLaunch) -> Plan:
     plan.add("RUN_DIR", launch.run_folder)
     plan.add("STDIO", int(launch.tty), int(launch.stdin), 1, launch.rows, launch.columns)
     _root_namespace(plan, launch.mapping, launch.monitor_pid)
-    for version, path, _parent in cgroup.layout(launch.container_id):
+    host = launch.record["HostConfig"]
+    groups = cgroup.layout(launch.container_id, cpuset=limits.wants_cpuset(host))
+    for version, path, _parent in groups:
         plan.add("CGROUP", version, path, "")
-    _limits(plan, process["process"])
+    _limits(plan, process["process"], host, bool(cgroup.of_controller(groups, "pids")[0]))
     flags = sum(CLONE_NEW[kind] for kind in ("mount", "cgroup", "uts", "ipc", "pid", "network"))
     if launch.own_user_namespace:
         flags |= CLONE_NEW["user"]
@@ -265,16 +267,29 @@ def _triples(mappings: Any) -> tuple[str, ...]:
     return tuple(f"{inside} {outside} {count}" for inside, outside, count in mappings)
 
 
-def _cgroups(plan: Plan, oci: dict[str, Any], container_id: str) -> None:
-    for version, path, parent in cgroup.layout(container_id):
+def _cgroups(plan: Plan, host: dict[str, Any], container_id: str) -> bool:
+    """The groups and what is written into them. Whether the number of processes is bounded by one."""
+    groups = cgroup.layout(container_id, cpuset=limits.wants_cpuset(host))
+    for version, path, parent in groups:
         plan.add("CGROUP", version, path, parent)
+    for setting in limits.settings(host, groups[0][0]) if groups else ():
+        path, parent = cgroup.of_controller(groups, setting.controller)
+        # What the machine hasn't got is said by engine/limits.py.
+        if path and os.path.exists(f"{parent}/{setting.file}"):
+            value = setting.value or cgroup.read(f"{parent}/{setting.file}")
+            plan.add("CGROUP_SET", f"{path}/{setting.file}", value, int(not setting.needed))
+    return bool(cgroup.of_controller(groups, "pids")[0])
 
 
 # -- phase 1 ----------------------------------------------------------------------------------------------------------
 
 
-def _limits(plan: Plan, process: dict[str, Any]) -> None:
-    for limit in process.get("rlimits") or ():
+def _limits(plan: Plan, process: dict[str, Any], host: dict[str, Any], grouped: bool) -> None:
+    given = process.get("rlimits") or ()
+    if not grouped and limits.pids_limit(host) > 0 and not any(limit["type"] == "RLIMIT_NPROC" for limit in given):
+        # No group bounds the number of processes. Since Linux 5.14 this limit counts for each user namespace by itself.
+        plan.add("RLIMIT", _RLIMITS["NPROC"], limits.pids_limit(host), limits.pids_limit(host))
+    for limit in given:
         soft, hard = (-1 if limit[key] >= 1 << 63 else limit[key] for key in ("soft", "hard"))
         plan.add("RLIMIT", _RLIMITS[limit["type"].removeprefix("RLIMIT_")], soft, hard)
     if process.get("oomScoreAdj"):
