@@ -123,10 +123,8 @@ def test_first_commands_on_a_new_store(w: Wherry, rootfs: Path) -> None:
             subprocess.Popen([*words, "ps"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **w.options({}))
             for _ in range(WORKERS)
         ]
-        for process in processes:
-            out, err = process.communicate(timeout=60)
-            assert process.returncode == 0, (out, err)
-            assert err == ""
+        ends = [(process.communicate(timeout=60), process.returncode) for process in processes]
+        assert all(code == 0 and err == "" for (_, err), code in ends), ends
         assert w.host(*words, "system", "check").returncode == 0
         w.host("rm", "-rf", f"{base}/store", f"{base}/run")
 

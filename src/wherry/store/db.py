@@ -31,13 +31,10 @@ class Database:
     def __init__(self, path: str) -> None:
         self.path = path
         self._depth = 0
-        new = not os.path.exists(path)
         try:
-            if new:
+            if not os.path.exists(path):
                 _make_private(path)
             self._connection = _sqlite3.connect(path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False)
-            if new:
-                self._connection.execute("PRAGMA journal_mode=WAL")
             self._connection.execute(f"PRAGMA wal_autocheckpoint={_CHECKPOINT_PAGES}")
             self._connection.execute("PRAGMA synchronous=FULL")
             self._connection.execute("PRAGMA foreign_keys=ON")
@@ -54,7 +51,8 @@ class Database:
                 hint="use the newer wherry that wrote it, or another --root",
             )
         try:
-            self._connection.execute("PRAGMA journal_mode=WAL")
+            # Of several first commands at once one changes the mode; SQLite tells the others at once, without waiting.
+            _patiently(self._connection, "PRAGMA journal_mode=WAL")
             self._connection.execute("BEGIN EXCLUSIVE")
             # Somebody else may have migrated it while we waited.
             version = self._connection.execute("PRAGMA user_version").fetchone()[0]
@@ -120,6 +118,21 @@ def _make_private(path: str) -> None:
         os.close(fd)
 
 
+def _patiently(connection: Any, statement: str) -> None:
+    """Execute a statement, trying again while another process is in the way, BUSY_TIMEOUT_S long."""
+    deadline = time.monotonic() + BUSY_TIMEOUT_S
+    pause_s = 0.0005
+    while True:
+        try:
+            connection.execute(statement)
+            return
+        except _sqlite3.OperationalError as error:
+            if "locked" not in str(error) and "busy" not in str(error) or time.monotonic() > deadline:
+                raise
+        time.sleep(pause_s)
+        pause_s = min(pause_s * 1.5, 0.005)
+
+
 class _Transaction:
     def __init__(self, database: Database, durable: bool) -> None:
         self._database = database
@@ -136,20 +149,12 @@ class _Transaction:
 
     def _begin(self, database: Database) -> None:
         # SQLite's own busy handler sleeps up to 100 ms a time; short sleeps keep many workers on one store quick.
-        deadline = time.monotonic() + BUSY_TIMEOUT_S
         connection = database._connection
         connection.execute("PRAGMA busy_timeout=0")
-        pause_s = 0.0005
         try:
-            while True:
-                try:
-                    connection.execute("BEGIN IMMEDIATE")
-                    return
-                except _sqlite3.OperationalError as error:
-                    if "locked" not in str(error) and "busy" not in str(error) or time.monotonic() > deadline:
-                        raise _translated(error, database.path) from error
-                time.sleep(pause_s)
-                pause_s = min(pause_s * 1.5, 0.005)
+            _patiently(connection, "BEGIN IMMEDIATE")
+        except _sqlite3.Error as error:
+            raise _translated(error, database.path) from error
         finally:
             connection.execute(f"PRAGMA busy_timeout={int(BUSY_TIMEOUT_S * 1000)}")
 
