@@ -29,7 +29,7 @@ bench: $(VENV)/.tests native ## measure against podman and docker, side by side
 soak: $(VENV)/.tests native ## the crash and stress tests at full length
 	@WHERRY_SOAK=$(SOAK) $(PYTHON) -m pytest tests/crash $(PYTEST)
 
-fuzz: ## fuzz the plan decoder and the unpacker, FUZZ_SECONDS each
+fuzz: ## fuzz the plan decoder, the unpacker and the reader of DNS messages, FUZZ_SECONDS each
 	@tools/fuzz $(FUZZ_SECONDS)
 
 wheel: ## dist/wherry-….whl and the source archive

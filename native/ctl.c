@@ -1,5 +1,6 @@
 /* The control socket: who is connected, what they ask. docs/internals/monitor.md has the records. */
 #include "monitor.h"
+#include "resolver.h"
 #include <errno.h>
 #include <poll.h>
 #include <string.h>
@@ -140,6 +141,18 @@ static void request(struct client *c, uint8_t *p, size_t n)
         c->claims = 1;
         say(c, SAY_OK, tag, NULL, 0);
         break;
+    case NAMES: {
+        /* Connected to its first network with names while it runs. */
+        int sockets[2];
+        if (m.exec || !m.running || (resolver_fd() < 0 && resolver_join(m.proc.init_pidfd, sockets))) {
+            error_to(c, tag, m.running ? errno : ESRCH, "the resolver's sockets on 127.0.0.11");
+            break;
+        }
+        if (resolver_fd() < 0)
+            resolver_start(m.run_fd, sockets);
+        say(c, SAY_OK, tag, NULL, 0);
+        break;
+    }
     default:
         error_to(c, tag, ENOSYS, "this monitor doesn't know that request");
     }

@@ -2,6 +2,7 @@
  * given back to the kernel once nothing has happened for a second; they read as zeros when they are used again. */
 #include "monitor.h"
 #include "log.h"
+#include "resolver.h"
 #include <stdint.h>
 
 enum { STACK_BELOW = 128 * 1024 };
@@ -17,6 +18,7 @@ void rest(void)
     log_forget();
     ctl_forget();
     launch_forget();
+    resolver_forget();
     /* The stack below this frame, down to where a launch has been; the red zone and the frames of the next call stay. */
     forget((void *)((uintptr_t)&here - STACK_BELOW), STACK_BELOW - 512);
 }

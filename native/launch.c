@@ -36,7 +36,7 @@ static int listen_to_children(int sock, int status, int tty, struct launched *ou
     int failed = 0, going = 0;
     for (;;) {
         ssize_t n;
-        union { struct cmsghdr h; char space[CMSG_SPACE(sizeof(int)) + CMSG_SPACE(sizeof(struct ucred))]; } control;
+        union { struct cmsghdr h; char space[CMSG_SPACE(2 * sizeof(int)) + CMSG_SPACE(sizeof(struct ucred))]; } control;
         struct iovec part = {message, sizeof message - 1};
         struct msghdr m = {.msg_iov = &part, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control};
         n = recvmsg(sock, &m, MSG_CMSG_CLOEXEC);
@@ -45,12 +45,18 @@ static int listen_to_children(int sock, int status, int tty, struct launched *ou
         if (n <= 0)
             return failed ? -1 : going ? 0 : 1;
         struct ucred sender = {0};
-        int got = -1;
+        int got = -1, more[2], count = 0;
         for (struct cmsghdr *h = CMSG_FIRSTHDR(&m); h; h = CMSG_NXTHDR(&m, h)) {
-            if (h->cmsg_level == SOL_SOCKET && h->cmsg_type == SCM_RIGHTS)
-                memcpy(&got, CMSG_DATA(h), sizeof got);
-            else if (h->cmsg_level == SOL_SOCKET && h->cmsg_type == SCM_CREDENTIALS)
+            if (h->cmsg_level == SOL_SOCKET && h->cmsg_type == SCM_RIGHTS) {
+                count = h->cmsg_len >= CMSG_LEN(sizeof more) ? 2 : 1;
+                memcpy(more, CMSG_DATA(h), (size_t)count * sizeof(int));
+                got = more[0];
+            } else if (h->cmsg_level == SOL_SOCKET && h->cmsg_type == SCM_CREDENTIALS)
                 memcpy(&sender, CMSG_DATA(h), sizeof sender);
+        }
+        if (count == 2) {
+            memcpy(out->resolver, more, sizeof more);
+            continue;
         }
         if (got >= 0) {
             if (tty && out->stdio[1] < 0)
@@ -120,7 +126,7 @@ int launch(const struct plan *plan, int plan_fd, int status, int tty, int open_s
     int sync[2] = {-1, -1}, theirs[3] = {-1, -1, -1}, bad = -1, on = 1;
     struct report r = {status, -1};
     memset(out, 0, sizeof *out);
-    out->stdio[0] = out->stdio[1] = out->stdio[2] = out->init_pidfd = -1;
+    out->stdio[0] = out->stdio[1] = out->stdio[2] = out->init_pidfd = out->resolver[0] = out->resolver[1] = -1;
     int v2 = make_groups(plan, status, is_exec, status < 0), userns = -1;
     if (v2 == -2)
         return -1;
@@ -165,7 +171,9 @@ over:
         close(v2);
     if (userns >= 0)
         close(userns);
-    if (bad)
+    if (bad) {
         close_all(out->stdio, 3);
+        close_all(out->resolver, 2);
+    }
     return bad ? -1 : 0;
 }

@@ -1,6 +1,7 @@
 /* The life of the process: started, stopped, ended, started again, or over. */
 #include "monitor.h"
 #include "log.h"
+#include "resolver.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -17,6 +18,8 @@ int start(const struct plan *plan, int status)
         unblock(m.proc.stdio[i]);
     if (plan_find(plan, OP_STDIO, &stdio))
         set_size((uint32_t)stdio.f[3].i, (uint32_t)stdio.f[4].i);
+    if (m.proc.resolver[0] >= 0)
+        resolver_start(m.run_fd, m.proc.resolver);
     m.running = 1;
     m.in_n = m.in_at = 0, m.in_eof = 0;
     m.started_ms = now_ms();
@@ -140,6 +143,7 @@ void process_ended(int status)
     if (m.proc.init_pidfd >= 0)
         close(m.proc.init_pidfd);
     m.proc.init_pidfd = -1;
+    resolver_stop();
 }
 
 /* The process is gone and its output taken: start it again, or end. */

@@ -2,6 +2,7 @@
  * docs/internals/monitor.md has its files and its protocol. */
 #include "log.h"
 #include "monitor.h"
+#include "resolver.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -32,8 +33,8 @@ static void reap(void)
 static int due_ms(void)
 {
     int64_t now = now_ms(), next = -1;
-    const int64_t times[] = {m.running ? m.kill_at_ms : 0, m.restart_at_ms, m.busy ? now + 1000 : 0};
-    for (int i = 0; i < 3; i++)
+    const int64_t times[] = {m.running ? m.kill_at_ms : 0, m.restart_at_ms, m.busy ? now + 1000 : 0, resolver_due()};
+    for (int i = 0; i < 4; i++)
         if (times[i] && (next < 0 || times[i] < next))
             next = times[i];
     if (next < 0)
@@ -46,13 +47,16 @@ static int must_wait(const struct client *c) { return (c->streams & IN) && m.in_
 
 static void loop(void)
 {
-    struct pollfd p[CLIENTS + 6];
-    struct client *of[CLIENTS + 6];
+    struct pollfd p[CLIENTS + 7];
+    struct client *of[CLIENTS + 7];
     for (;;) {
         int n = 0, held = behind();
         p[n].fd = m.signal_fd, p[n].events = POLLIN, of[n++] = NULL;
         if (!m.exec)
             p[n].fd = m.listen_fd, p[n].events = POLLIN, of[n++] = NULL;
+        int names_at = n;
+        if (resolver_fd() >= 0)
+            p[n].fd = resolver_fd(), p[n].events = POLLIN, of[n++] = NULL;
         int first_client = n;
         for (int i = 0; i < CLIENTS; i++) {
             struct client *c = &m.clients[i];
@@ -98,6 +102,9 @@ static void loop(void)
         }
         if (!m.exec && p[1].revents)
             welcome();
+        int64_t names_due = resolver_due();
+        if ((names_at < first_client && p[names_at].revents) || (names_due && names_due <= now_ms()))
+            resolver_work();
         for (int i = first_client; i < out_at; i++) {
             if (of[i]->fd != p[i].fd)
                 continue;

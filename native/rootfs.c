@@ -1,5 +1,6 @@
 /* The plan's phase 3: the container's first process makes its world, in its own namespaces, and leaves the host's. */
 #include "mounts.h"
+#include "resolver.h"
 #include <errno.h>
 #include <net/if.h>
 #include <string.h>
@@ -135,6 +136,13 @@ void rootfs_build(const struct plan *plan, struct slots *slots, int sock, const 
                 fail_at(&b, errno, op.f[0].s);
             break;
         case OP_LOOPBACK: loopback_up(&b); break;
+        case OP_RESOLVER: {
+            int sockets[2];
+            if (resolver_sockets(sockets) || send_record_fds(sock, SYNC_RESOLVER, sockets, 2))
+                fail_at(&b, errno, "the resolver's sockets on 127.0.0.11");
+            close(sockets[0]), close(sockets[1]);
+            break;
+        }
         case OP_CONSOLE: console(&b); break;
         case OP_MKDIR: {
             int at = mount_point(&b, op.f[0].s, 1, 1);

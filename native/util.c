@@ -190,6 +190,22 @@ int send_fd(int sock, int fd)
     return sendmsg(sock, &m, MSG_NOSIGNAL) == 1 ? 0 : -1;
 }
 
+/* A record without payload, and at most two descriptors. */
+int send_record_fds(int fd, int type, const int *fds, int count)
+{
+    uint8_t head[HEADER] = {(uint8_t)type, (uint8_t)(type >> 8), PROTOCOL, 0};
+    struct iovec part = {head, HEADER};
+    union { struct cmsghdr h; char space[CMSG_SPACE(2 * sizeof(int))]; } c;
+    memset(&c, 0, sizeof c);
+    if (count > 2)
+        return errno = EINVAL, -1;
+    struct msghdr m = {.msg_iov = &part, .msg_iovlen = 1, .msg_control = &c, .msg_controllen = CMSG_SPACE((size_t)count * sizeof(int))};
+    struct cmsghdr *h = CMSG_FIRSTHDR(&m);
+    h->cmsg_level = SOL_SOCKET, h->cmsg_type = SCM_RIGHTS, h->cmsg_len = CMSG_LEN((size_t)count * sizeof(int));
+    memcpy(CMSG_DATA(h), fds, (size_t)count * sizeof(int));
+    return sendmsg(fd, &m, MSG_NOSIGNAL) == HEADER ? 0 : -1;
+}
+
 int recv_fd(int sock)
 {
     char byte;

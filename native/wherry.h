@@ -70,6 +70,7 @@ int64_t get64(const uint8_t *p);
 int send_record(int fd, int type, uint32_t tag, const void *payload, size_t n, int flags);
 int send_fd(int sock, int fd);
 int recv_fd(int sock);
+int send_record_fds(int fd, int type, const int *fds, int count);
 int close_from(int first, const int *keep, int keeps);
 void forget(void *p, size_t n); /* whole pages in it become zeros that cost nothing */
 int copy_text(char *to, size_t size, const char *from);
@@ -110,6 +111,7 @@ struct launched {
     pid_t init;
     int64_t init_start;
     int init_pidfd;
+    int resolver[2]; /* listening sockets in the container, -1: none */
     int stdio[3]; /* our ends; with a terminal [1] is the master and the others are -1 */
     char plain[2048]; /* lines for the state file: sources that could not be id-mapped */
     size_t plain_size;
@@ -125,7 +127,7 @@ struct stage {
     int tty, is_exec;
 };
 /* what the children tell the monitor beside FAILED and WARNING: this is pid 1; a source could not be id-mapped; exec comes next */
-enum { SYNC_INIT = 10, SYNC_PLAIN = 11, SYNC_GOING = 12, SYNC_ALIVE = 13 };
+enum { SYNC_INIT = 10, SYNC_PLAIN = 11, SYNC_GOING = 12, SYNC_ALIVE = 13, SYNC_RESOLVER = 14 };
 _Noreturn void stage_first(const struct plan *plan, const struct stage *s);
 int pty_open(int ptmx, int *slave);
 

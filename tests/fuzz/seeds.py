@@ -1,4 +1,4 @@
-"""seeds.py FOLDER: what the fuzzers start from. Below FOLDER `plan` gets plans, `tar` gets archives, with one of everything that the
+"""seeds.py FOLDER: what the fuzzers start from. Below FOLDER `plan` gets plans, `tar` gets archives, `dns` questions, with one of everything that the
 decoders know."""
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from native import plans
+from support import dns
 
 VALUES = {"s": "/some/where", "b": b"\x00\x01bytes", "i": 7, "S": ["one", "two=2"], "I": [0, 1]}
 
@@ -51,8 +52,15 @@ def tar_seeds() -> dict[str, bytes]:
     return found
 
 
+def dns_seeds() -> dict[str, bytes]:
+    names = ("web", "shop.net", "a.b", "3.0.1.10.in-addr.arpa", ".".join("fd000000000000000000000000000002"[::-1]) + ".ip6.arpa")
+    found = {f"{name[:20]}-{kind}": dns.query(name, kind, edns=kind * 40) for name in names for kind in (dns.A, dns.AAAA, dns.PTR, dns.ANY)}
+    asked = dns.query("web")
+    return found | {"answer": asked + dns.answer(asked, ["10.0.0.1"]), "names": asked + b"10.9.9.9 0123456789abcdef web\n"}
+
+
 def write(folder: Path) -> None:
-    for kind, seeds in (("plan", plan_seeds()), ("tar", tar_seeds())):
+    for kind, seeds in (("plan", plan_seeds()), ("tar", tar_seeds()), ("dns", dns_seeds())):
         (folder / kind).mkdir(parents=True, exist_ok=True)
         for name, data in seeds.items():
             (folder / kind / name).write_bytes(data)

@@ -29,7 +29,7 @@ def targets() -> Path:
     return CHECKOUT / "native/build"
 
 
-@pytest.mark.parametrize("name", ["plan", "tar"])
+@pytest.mark.parametrize("name", ["plan", "tar", "dns"])
 def test_no_bytes_break_the_decoder(targets: Path, name: str, tmp_path: Path) -> None:
     seeds.write(tmp_path)
     corpus = [tmp_path / name, *(p for p in [CHECKOUT / "tests/fuzz/corpus" / name] if p.is_dir())]

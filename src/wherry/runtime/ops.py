@@ -38,6 +38,7 @@ OPS: dict[str, tuple[int, str, int]] = {
     "HOSTNAME": (49, "s", 3),
     "DOMAINNAME": (50, "s", 3),
     "LOOPBACK": (51, "", 3),
+    "RESOLVER": (58, "", 3),
     "CONSOLE": (52, "", 3),
     "PIVOT": (53, "i", 3),
     "ROOT_READONLY": (54, "", 3),
