@@ -6,6 +6,7 @@ import hashlib
 import io
 import json
 import tarfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,14 +14,32 @@ import pytest
 
 from support.chaos import Chaos
 from support.engine import Wherry
+from support.place import SOAK_TABLE
 
 
 @pytest.fixture
-def chaos(w: Wherry) -> Iterator[Chaos]:
+def chaos(w: Wherry, request: pytest.FixtureRequest) -> Iterator[Chaos]:
     """A store with a bystander container; at the end it is looked over once more."""
     found = Chaos(w)
-    yield found
-    found.settle()
+    failed = request.session.testsfailed
+    result = "FAILED"
+    try:
+        yield found
+        result = "ok" if request.session.testsfailed == failed else "FAILED"
+        found.settle()
+    except AssertionError:
+        result += ", something left over"
+        raise
+    finally:
+        if SOAK_TABLE:
+            note(request.node.name, found, result)
+
+
+def note(name: str, chaos: Chaos, result: str) -> None:
+    """A line of a soak's table."""
+    cells = (name, chaos.round, chaos.struck, f"{time.monotonic() - chaos.start:.0f}", chaos.seed, result)
+    with open(SOAK_TABLE, "a") as table:
+        table.write(f"| {' | '.join(map(str, cells))} |\n")
 
 
 @pytest.fixture(scope="session")

@@ -11,13 +11,13 @@ import random
 import signal
 import subprocess
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from . import leaks
 from .engine import Wherry
-from .place import SOAK
+from .place import SOAK, SOAK_S
 
 SLOW_S = 60.0
 
@@ -102,7 +102,8 @@ class Chaos:
         self.w = w
         self.seed = int(os.environ.get("WHERRY_SEED") or random.SystemRandom().randrange(1 << 32))
         self.random = random.Random(self.seed)
-        self.round = 0
+        self.round = self.struck = 0
+        self.start = time.monotonic()
         w.ok("run", "-d", "--name", "bystander", "busybox", "sh", "-c", "while :; do echo tick; sleep 0.05; done")
         self.bystander = w.ok("inspect", "-f", "{{.Id}}", "bystander")
         self.bystander_init = init_of(w, self.bystander)
@@ -112,9 +113,13 @@ class Chaos:
     def __repr__(self) -> str:
         return f"{self.w.label}, WHERRY_SEED={self.seed}, round {self.round}"
 
-    def rounds(self, few: int) -> range:
-        """`few` rounds as root in CI and less as the others (the code is the same), WHERRY_SOAK of them in a soak."""
-        return range(SOAK or max(1, few // {"root": 1, "user": 4}.get(self.w.label, 8)))
+    def rounds(self, few: int) -> Iterator[int]:
+        """`few` rounds as root in CI and less as the others (the code is the same), WHERRY_SOAK of them in a soak (or as many as
+        WHERRY_SOAK_S seconds allow)."""
+        for number in range(SOAK or max(1, few // {"root": 1, "user": 4}.get(self.w.label, 8))):
+            if time.monotonic() - self.start > SOAK_S:
+                break
+            yield number
 
     def duration(self, *words: str | Path, input: bytes | None = None) -> float:
         """How long the command takes when nobody disturbs it, in seconds. It must succeed."""
@@ -151,6 +156,7 @@ class Chaos:
         except subprocess.TimeoutExpired:
             process.kill()
             raise AssertionError(f"{self}: {list(words)} hangs after its {victim} was killed") from None
+        self.struck += bool(struck)
         outcome = Outcome(process.returncode, out.decode(), err.decode(), struck)
         assert "Traceback" not in outcome.err, f"{self}: {outcome.err}"
         return outcome

@@ -10,6 +10,10 @@ CHECKOUT = Path(__file__).resolve().parent.parent.parent
 SHARED = Path(os.environ.get("WHERRY_SHARED") or CHECKOUT.parent / "shared")
 ALPINE = SHARED / "data" / "images"
 SOAK = int(os.environ.get("WHERRY_SOAK") or 0)
+# a soak that has only so long: a random test ends after that many seconds with the rounds it has done
+SOAK_S = float(os.environ.get("WHERRY_SOAK_S") or "inf")
+# a soak's table: a line a test, with rounds, struck, failures, leaks
+SOAK_TABLE = os.environ.get("WHERRY_SOAK_TABLE") or ""
 
 
 def rounds(few: int) -> int:
