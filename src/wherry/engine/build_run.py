@@ -37,6 +37,8 @@ if TYPE_CHECKING:
     from wherry.engine import Engine
 
 HOSTNAME = "buildkitsandbox"
+# Where one id is all there is, apt can't become the user _apt for its downloads, looks whether it has, and gives up.
+_APT = 'APT::Sandbox::User "root";\n'
 _STUBS = ("/etc/resolv.conf", "/etc/hosts", "/etc/hostname")
 
 
@@ -260,17 +262,23 @@ class _OneStep:
                 found += self._secret(mount, number)
             else:
                 found += self._ssh(mount, number)
-        name, content = self._step.script
-        if name:
-            path = f"{self._folder}/script"
-            with open(path, "x", encoding="utf-8", errors="surrogateescape") as file:
-                file.write(content)
-            os.chmod(path, 0o755)
-            found.append(MountSpec("bind", f"/dev/pipes/{name}", path, True, origin="--mount"))
+        if self._step.script[0]:
+            found.append(self._file("script", *self._step.script, mode=0o755))
+        if userns.current().mode == "single" and not any(e.startswith("APT_CONFIG=") for e in self._step.env):
+            found.append(self._file("apt", "apt.conf", _APT))
+            self._env.append("APT_CONFIG=/dev/pipes/apt.conf")
         self.targets = [m.target for m in found]
         if len(set(self.targets)) != len(self.targets):
             raise BuildError(f"duplicate mount target in RUN: {', '.join(self.targets)}")
         return tuple(found)
+
+    def _file(self, kept: str, name: str, content: str, *, mode: int = 0o644) -> MountSpec:
+        """A file at /dev/pipes, kept in the step's folder."""
+        path = f"{self._folder}/{kept}"
+        with open(path, "x", encoding="utf-8", errors="surrogateescape") as file:
+            file.write(content)
+        os.chmod(path, mode)
+        return MountSpec("bind", f"/dev/pipes/{name}", path, True, origin="--mount")
 
     def _bind(self, mount: Mount, taken: Taken, number: int) -> MountSpec:
         action = taken.action()
