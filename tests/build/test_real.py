@@ -72,12 +72,19 @@ def test_packages_users_and_a_virtual_environment(w: Wherry, debian: Path) -> No
     done = w("build", "-t", "real", folder, timeout=600)
     assert done.returncode == 0, f"{w.label}: {done.stderr[-3000:]}"
     assert w.ok("run", "--rm", "--network", "none", "real") == "served"
-    owners = w.ok("run", "--rm", "--network", "none", "real", "stat", "-c", "%u:%g %a %n", "/srv/own", "/srv/own/x", "/srv/setuid", "/srv/copied")
+    owners = w.ok(
+        "run", "--rm", "--network", "none", "real", "stat", "-c", "%u:%g %a %n", "/srv/own", "/srv/own/x", "/srv/setuid", "/srv/copied"
+    )
     if w.label == "nosubids":
         # One id is all there is here; what COPY says of owners is kept for a push, the mode always.
         assert "4755 /srv/setuid" in owners
     else:
-        assert owners.splitlines() == ["1234:1234 755 /srv/own", "33:1234 644 /srv/own/x", "0:0 4755 /srv/setuid", "1234:33 644 /srv/copied"]
+        assert owners.splitlines() == [
+            "1234:1234 755 /srv/own",
+            "33:1234 644 /srv/own/x",
+            "0:0 4755 /srv/setuid",
+            "1234:33 644 /srv/copied",
+        ]
 
 
 def test_a_server_that_was_installed_serves(w_root: Wherry, debian: Path) -> None:
@@ -91,9 +98,7 @@ def test_a_server_that_was_installed_serves(w_root: Wherry, debian: Path) -> Non
     assert done.returncode == 0, done.stderr[-3000:]
     name = w_root.ok("run", "-d", "--network", "none", "served")
     try:
-        fetch = (
-            'for i in 1 2 3 4 5 6 7 8 9; do sleep 0.3; exec 3<>/dev/tcp/127.0.0.1/80 && break; done; printf "GET / HTTP/1.0\\r\\n\\r\\n" >&3; cat <&3'
-        )
+        fetch = 'for i in 1 2 3 4 5 6 7 8 9; do sleep 0.3; exec 3<>/dev/tcp/127.0.0.1/80 && break; done; printf "GET / HTTP/1.0\\r\\n\\r\\n" >&3; cat <&3'
         assert "it serves" in w_root.ok("exec", name, "bash", "-c", fetch)
     finally:
         w_root("rm", "-f", name)

@@ -43,6 +43,9 @@ class Stages(Record):
     stages: tuple[Stage, ...]
     arguments: dict[str, str | None]
     unset_in_from: tuple[tuple[Stage, str], ...] = ()
+    global_args: tuple[Arg, ...] = ()
+    # The global ARGs as they are when nobody gives a value.
+    defaults: dict[str, str] = {}
 
     def named(self, name: str, before: int | None = None) -> Stage | None:
         """The stage of that name; the last one of several."""
@@ -142,6 +145,8 @@ def stages(file: File, build_args: Mapping[str, str] | None = None, platform_arg
 def _stages(file: File, build_args: Mapping[str, str], platform_args: Mapping[str, str]) -> Stages:
     escape = file.directives.escape
     arguments: dict[str, str | None] = dict(platform_args)
+    defaults: dict[str, str | None] = dict(platform_args)
+    global_args: list[Arg] = []
     found: list[Stage] = []
     inner: list[Instruction] = []
     unset: list[tuple[int, str]] = []
@@ -165,12 +170,15 @@ def _stages(file: File, build_args: Mapping[str, str], platform_args: Mapping[st
             inner.append(instruction)
         elif isinstance(instruction, Arg):
             _global(instruction, arguments, build_args, escape)
+            _global(instruction, defaults, {}, escape)
+            global_args.append(instruction)
         else:
             raise LineError("no build stage in current context", node.span)
     if not found:
         raise LineError("dockerfile contains no stages to build", file.nodes[0].span, parsing=False)
     found[-1] = found[-1].replace(instructions=tuple(inner))
-    return Stages(file, tuple(found), arguments, tuple((found[index], name) for index, name in unset))
+    unset_in_from = tuple((found[index], name) for index, name in unset)
+    return Stages(file, tuple(found), arguments, unset_in_from, tuple(global_args), _set(defaults))
 
 
 def _set(arguments: Mapping[str, str | None]) -> dict[str, str]:

@@ -26,6 +26,8 @@ class Base(Record):
     history: tuple[dict[str, Any], ...]
     platform: str
     document: dict[str, Any]
+    # What the build asked for; the image may be of another one.
+    wanted_platform: str = ""
 
     @property
     def key(self) -> str:
@@ -43,6 +45,7 @@ class StageJob:
         self.parent = parent
         # Stages that an ONBUILD trigger of the base brought in beside those of the graph.
         self.extra_inputs: list[int] = []
+        self.shell_before = bool(state.config.get("Shell"))
 
     @property
     def steps(self) -> list[Step]:

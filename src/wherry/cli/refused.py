@@ -168,7 +168,6 @@ _TABLES: dict[str, dict[str, str]] = {
     "build": {
         **_all("cache-from cache-to", "the cache stays on this machine; carry images by push and pull"),
         **_all("provenance sbom attest", "attestations are not there yet"),
-        **_all("call check", "build checks are not there yet"),
         **_all("annotation", "annotations are not there yet; use --label"),
         **_all("squash", "layers are kept as they are"),
         **_all("builder", "there is one builder"),

@@ -37,6 +37,7 @@ class Inputs:
         self._ignorefile = ignorefile
         self._scratch = ""
         self._text: bytes | None = None
+        self._ignored: Ignore | None = None
         self.folder = ""
         self._is_local = False
         try:
@@ -128,7 +129,13 @@ class Inputs:
         if self._is_local:
             name = digests.of(os.fsencode(self.folder)).partition(":")[2][:32]
             kept = self._store.path("cache", "context", name)
-        return Context(self.folder, self._ignore(), kept)
+        return Context(self.folder, self.ignored(), kept)
+
+    def ignored(self) -> Ignore:
+        """What .dockerignore, or the file that takes its place, leaves out."""
+        if self._ignored is None:
+            self._ignored = self._ignore()
+        return self._ignored
 
     def _ignore(self) -> Ignore:
         if self._ignorefile:

@@ -1,0 +1,276 @@
+"""One build, from its request to its outputs."""
+
+from __future__ import annotations
+
+import os
+
+from wherry.build import checks, graph, jobs, parse
+from wherry.build.builder import Builder
+from wherry.build.context import Context
+from wherry.build.fetch import Fetcher
+from wherry.build.ignore import Ignore
+from wherry.build.jobs import Base, StageJob
+from wherry.build.progress import Reporter
+from wherry.build.progress import Vertex as Vertex
+from wherry.build.state import BUILT_IN, CopyStep
+from wherry.build.takes import Takes
+from wherry.build.workers import Worker
+from wherry.engine import build_image, build_output
+from wherry.engine.build_context import Inputs
+from wherry.engine.build_request import BuildRequest, BuildResult
+from wherry.engine.build_run import StepRunner, network_mode
+from wherry.errors import BuildError, InvalidArgument, Unsupported, WherryError
+from wherry.model import jsontext, platform, reference
+from wherry.store import images, treeop
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from wherry.build.checks import Finding
+    from wherry.build.graph import Stage, Stages
+    from wherry.build.progress import Display
+    from wherry.build.source import Source
+    from wherry.engine import Engine
+    from wherry.model.platform import Platform
+    from wherry.model.reference import Reference
+
+_PARALLEL = 16
+
+
+class OneBuild:
+    """One build from its request to its outputs."""
+
+    def __init__(self, engine: Engine, request: BuildRequest, display: Display | None) -> None:
+        self._engine = engine
+        self._store = engine.store
+        self._request = request
+        self._reporter = Reporter(display)
+        self._platform: Platform = platform.parse(request.platform) if request.platform else platform.host()
+        self._targets: list[Reference] = [_tag(text) for text in request.tags]
+        self._bases: dict[tuple[str, str], Base] = {}
+        self._context: Context | None = None
+        self._source: Source | None = None
+        self._findings: list[Finding] = []
+
+    def run(self) -> BuildResult:
+        request = self._request
+        network = network_mode(request.run.network)
+        with Inputs(self._store, request.context, request.dockerfile, ignorefile=request.ignorefile) as inputs:
+            stages = self._parsed(inputs)
+            target = stages.target(request.target)
+            all_jobs, order = jobs.prepare(stages, target, request.build_args, self.resolve)
+            self._warn_of_unused(stages, order)
+            self._check(inputs, stages, order)
+            scratch = self._store.staging("fetched")
+            try:
+                return self._carried_out(inputs, stages, all_jobs, target, network, scratch)
+            finally:
+                if os.path.lexists(scratch):
+                    treeop.remove_trees([scratch])
+
+    def _parsed(self, inputs: Inputs) -> Stages:
+        vertex = self._reporter.start("[internal] load build definition from Dockerfile")
+        try:
+            text = self._source = inputs.source()
+            file = parse.parse(text)
+            self._reporter.status(vertex, f"transferring dockerfile: {sum(len(line) + 1 for line in text.lines)}B done")
+            found = graph.stages(file, self._request.build_args, self.platform_args())
+        except WherryError as error:
+            self._reporter.fail(vertex, error.message)
+            raise
+        self._reporter.done(vertex)
+        return found
+
+    def platform_args(self) -> dict[str, str]:
+        own, wanted = platform.host(), self._platform
+        return {
+            "BUILDPLATFORM": str(own),
+            "BUILDOS": own.os,
+            "BUILDARCH": own.architecture,
+            "BUILDVARIANT": own.variant,
+            "TARGETPLATFORM": str(wanted),
+            "TARGETOS": wanted.os,
+            "TARGETARCH": wanted.architecture,
+            "TARGETVARIANT": wanted.variant,
+        }
+
+    def _warn_of_unused(self, stages: Stages, order: list[StageJob]) -> None:
+        used = set(stages.arguments)
+        for job in order:
+            used |= job.state.used_args
+        unused = [name for name in self._request.build_args if name not in used and name not in BUILT_IN]
+        if unused:
+            self._reporter.warn(f"[Warning] One or more build-args [{' '.join(unused)}] were not consumed")
+
+    # -- checks ----------------------------------------------------------------------------------------------------------
+
+    def _check(self, inputs: Inputs, stages: Stages, order: list[StageJob]) -> None:
+        self._findings = self.findings(inputs, stages, order)
+        if self._findings and self._check_wishes(stages).error:
+            names = ", ".join(dict.fromkeys(f.rule.name for f in self._findings))
+            first = self._findings[0]
+            raise BuildError(f"lint violation found for rules: {names}", excerpt=stages.file.source.excerpt(first.span), hint=first.detail)
+
+    def _check_wishes(self, stages: Stages) -> checks.Wishes:
+        given = self._request.build_args.get("BUILDKIT_DOCKERFILE_CHECK")
+        return checks.wishes(stages.file.directives.check if given is None else given)
+
+    def findings(self, inputs: Inputs, stages: Stages, order: list[StageJob]) -> list[Finding]:
+        """What the build checks say."""
+        checker = checks.Checker(stages, self._check_wishes(stages))
+        checker.text()
+        checker.bases()
+        takes_files = any(isinstance(step, CopyStep) and step.sources and not step.from_ for job in order for step in job.steps)
+        ignore = inputs.ignored() if takes_files else None
+        for job in order:
+            checker.job(job, ignore)
+        return checker.found()
+
+    # -- images that stages begin with -----------------------------------------------------------------------------------
+
+    def resolve(self, name: str, wanted: str, stage: Stage) -> Base:
+        try:
+            return self._image(name, wanted)
+        except WherryError as error:
+            excerpt = self._source.excerpt(stage.from_.node.span) if self._source else ""
+            text = f"{name}: failed to resolve source metadata for {name}: {error.message}"
+            raise BuildError(text, hint=error.hint, excerpt=excerpt) from None
+
+    def _image(self, name: str, wanted: str = "") -> Base:
+        """An image by name, pulled where it is missing."""
+        named = self._request.contexts.get(name.lower(), "")
+        if named:
+            if not named.startswith("docker-image://"):
+                raise Unsupported(f"FROM {name}: a build context that is no image is not supported there", hint="use it with COPY --from")
+            name = named.removeprefix("docker-image://")
+        key = (name, wanted)
+        if key not in self._bases:
+            self._bases[key] = self._found(name, wanted)
+        return self._bases[key]
+
+    def _found(self, name: str, wanted: str) -> Base:
+        from wherry.engine.registry import ensure
+
+        chosen = platform.parse(wanted) if wanted else self._platform
+        shown = reference.parse(name).tagged().canonical
+        vertex = self._reporter.start(f"[internal] load metadata for {shown}")
+        try:
+            asked = str(chosen) if wanted or self._request.platform else ""
+            image_id = ensure(
+                self._engine, name, self._request.pull, platform=asked, progress=lambda layer, text, _a, _b: self._note(vertex, layer, text)
+            )
+            row = images.find(self._store.db, image_id)
+        except BaseException as error:
+            self._reporter.fail(vertex, str(error))
+            raise
+        self._reporter.done(vertex)
+        document = jsontext.loads(images.read_blob(self._store, row.id))
+        return Base(
+            f"{shown}@{row.manifest_digest}" if row.manifest_digest and not reference.parse(name).digest else shown,
+            row.id,
+            tuple(images.layer_numbers(self._store.db, row.id)[::-1]),
+            tuple(document["rootfs"]["diff_ids"]),
+            document.get("config") or {},
+            tuple(document.get("history") or ()),
+            f"{row.os}/{row.architecture}" + (f"/{row.variant}" if row.variant else ""),
+            document,
+            f"{chosen.os}/{chosen.architecture}" + (f"/{chosen.variant}" if chosen.variant else ""),
+        )
+
+    def _note(self, vertex: Vertex, layer: str, text: str) -> None:
+        if not layer:
+            self._reporter.status(vertex, text)
+
+    # -- the work --------------------------------------------------------------------------------------------------------
+
+    def _carried_out(
+        self, inputs: Inputs, stages: Stages, all_jobs: dict[int, StageJob], target: Stage, network: str, scratch: str
+    ) -> BuildResult:
+        request = self._request
+        no_cache = self._uncached
+        with Worker() as worker:
+            runner = StepRunner(self._engine, request.run)
+            fetcher = Fetcher(scratch, self._store.path("cache", "http"), request.run.secrets)
+            takes = Takes(stages, all_jobs, lambda: self._opened(inputs), self._named(), self._image, fetcher, no_cache)
+            builder = Builder(
+                self._store,
+                stages,
+                all_jobs,
+                self._reporter,
+                worker,
+                runner,
+                takes,
+                no_cache=no_cache,
+                network=network,
+                parallel=request.jobs or _PARALLEL,
+                epoch_ns=request.created_ns,
+            )
+            runner.attach(builder)
+            try:
+                result = builder.build(target.index)
+            finally:
+                if self._context is not None:
+                    self._context.save()
+            return self._exported(worker, builder, all_jobs[target.index], result)
+
+    def _opened(self, inputs: Inputs) -> Context:
+        if self._context is None:
+            self._context = inputs.context()
+        return self._context
+
+    def _named(self) -> dict[str, Context]:
+        found = {}
+        for name, value in self._request.contexts.items():
+            if "://" not in value:
+                found[name.lower()] = Context(value, Ignore(()), "")
+            elif not value.startswith("docker-image://"):
+                raise Unsupported(f"build context {name}={value} is not supported yet", hint="name a folder or docker-image://IMAGE")
+        return found
+
+    def _uncached(self, job: StageJob) -> bool:
+        return self._request.no_cache or job.stage.name in self._request.no_cache_stages
+
+    def _exported(self, worker: Worker, builder: Builder, job: StageJob, result: Any) -> BuildResult:
+        outputs = self._request.outputs
+        image_id = ""
+        if not outputs or any(output.needs_image for output in outputs) or self._targets:
+            image_id = self._committed(worker, job, result)
+        for output in outputs:
+            build_output.write(self._engine, output, image_id, self._targets, worker, builder.paths(result.layers[::-1]), self._reporter)
+        return BuildResult(image_id, tuple(t.canonical for t in self._targets), tuple(self._findings))
+
+    def _committed(self, worker: Worker, job: StageJob, result: Any) -> str:
+        vertex = self._reporter.start("exporting to image")
+        try:
+            self._reporter.status(vertex, "exporting layers")
+            numbers, diff_ids = build_image.name_layers(self._store, worker, result.layers)
+            self._reporter.status(vertex, "exporting layers done")
+            base = job
+            while base.parent is not None:
+                base = base.parent
+            if base.base is not None:
+                # A base's own digests are the ones that its registry knows.
+                diff_ids = [*base.base.diff_ids, *diff_ids[len(base.base.diff_ids) :]]
+            document = build_image.document(
+                job, result, diff_ids, self._platform, labels=self._request.labels, created_ns=self._request.created_ns
+            )
+            image_id = build_image.commit(self._store, document, numbers, self._targets)
+            self._reporter.status(vertex, f"writing image {image_id} done")
+            for target in self._targets:
+                self._reporter.status(vertex, f"naming to {target.canonical} done")
+        except BaseException as error:
+            self._reporter.fail(vertex, str(error))
+            raise
+        self._reporter.done(vertex)
+        return image_id
+
+
+def _tag(text: str) -> Reference:
+    try:
+        found = reference.parse(text).tagged()
+    except InvalidArgument as error:
+        raise InvalidArgument(f'invalid tag "{text}": {error.message}') from None
+    if found.digest:
+        raise InvalidArgument(f'invalid tag "{text}": refusing to create a tag with a digest reference')
+    return found
