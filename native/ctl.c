@@ -137,6 +137,12 @@ static void request(struct client *c, uint8_t *p, size_t n)
         say(c, SAY_OK, tag, NULL, 0);
         break;
     }
+    case PAUSE:
+        if (n < 8 || !m.running || pause_or_go_on(get64(body) != 0))
+            error_to(c, tag, n < 8 ? EINVAL : !m.running ? ESRCH : errno, "");
+        else
+            say(c, SAY_OK, tag, NULL, 0);
+        break;
     case CLAIM:
         c->claims = 1;
         say(c, SAY_OK, tag, NULL, 0);

@@ -31,11 +31,34 @@ int start(const struct plan *plan, int status)
     return 0;
 }
 
+static void load_plan(struct plan *plan)
+{
+    char why[256];
+    if (plan_read(m.plan_fd, plan, why, sizeof why))
+        _exit(125);
+}
+
+int pause_or_go_on(int on)
+{
+    struct plan plan;
+    load_plan(&plan);
+    int bad = freeze_groups(&plan, on), e = errno;
+    plan_free(&plan);
+    if (bad)
+        return errno = e, -1;
+    m.paused = on;
+    write_state();
+    return 0;
+}
+
 int kill_init(int sig)
 {
     if (!m.running)
         return errno = ESRCH, -1;
-    return m.proc.init_pidfd >= 0 ? sys_pidfd_send_signal(m.proc.init_pidfd, sig) : kill(m.proc.init, sig);
+    int bad = m.proc.init_pidfd >= 0 ? sys_pidfd_send_signal(m.proc.init_pidfd, sig) : kill(m.proc.init, sig);
+    if (!bad && sig == SIGKILL && m.paused)
+        pause_or_go_on(0); /* what stands still doesn't die */
+    return bad;
 }
 
 static _Noreturn void end(const struct plan *plan)
@@ -127,16 +150,9 @@ static void count_kills(const struct plan *plan)
     m.oom_seen = kills;
 }
 
-static void load_plan(struct plan *plan)
-{
-    char why[256];
-    if (plan_read(m.plan_fd, plan, why, sizeof why))
-        _exit(125);
-}
-
 void process_ended(int status)
 {
-    m.running = 0;
+    m.running = m.paused = 0;
     m.signal = WIFSIGNALED(status) ? WTERMSIG(status) : 0;
     m.code = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + m.signal;
     now_text(m.finished, sizeof m.finished);
@@ -190,6 +206,8 @@ void stop(int64_t sig, int64_t timeout_ms)
     }
     write_state();
     kill_init((int)sig);
+    if (m.paused)
+        pause_or_go_on(0);
     /* A stopped process takes its signal when it goes on. */
     if (sig != SIGKILL)
         kill_init(SIGCONT);

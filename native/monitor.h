@@ -3,7 +3,7 @@
 #define WHERRY_MONITOR_H
 #include "wherry.h"
 
-enum { ATTACH = 1, STDIN, STDIN_EOF, RESIZE, SIGNAL, STOP, WAIT, STATUS, POLICY, CLAIM, NEXT_EXIT, NAMES };
+enum { ATTACH = 1, STDIN, STDIN_EOF, RESIZE, SIGNAL, STOP, WAIT, STATUS, POLICY, CLAIM, NEXT_EXIT, NAMES, PAUSE };
 enum { SAY_OUT = 101, SAY_ERR, SAY_EXIT, SAY_ERROR, SAY_OK, SAY_STATUS };
 enum { IN = 1, OUT = 2, ERR = 4 };
 #define CLIENTS 48
@@ -26,7 +26,7 @@ struct monitor {
     /* policy */
     char policy[20];
     int64_t max_retries, restarts, delay_ms, restart_at_ms, started_ms;
-    int by_hand, stopping, remove;
+    int by_hand, stopping, remove, paused;
     int64_t kill_at_ms;
     int64_t timeout_ms, oom_seen;
     /* last run */
@@ -83,6 +83,7 @@ void ctl_forget(void);
 /* life.c: start, end, restart */
 int start(const struct plan *plan, int status);
 int kill_init(int sig);
+int pause_or_go_on(int on);
 void process_ended(int status);
 void settle(void);
 void start_again(void);

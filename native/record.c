@@ -34,7 +34,7 @@ static size_t key_pair(char *to, size_t size, size_t at, const char *name, int64
 
 size_t state_text(char *to, size_t size)
 {
-    const char *status = m.running ? (m.stopping ? "stopping" : "running") : "restarting";
+    const char *status = m.running ? (m.stopping ? "stopping" : m.paused ? "paused" : "running") : "restarting";
     size_t n = key(to, size, 0, "version", "1");
     n = key(to, size, n, "status", status);
     n = key_pair(to, size, n, "monitor", m.self, m.self_start);

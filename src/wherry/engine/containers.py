@@ -10,6 +10,8 @@ if TYPE_CHECKING:
     from wherry.engine import Engine
     from wherry.engine.create import CreateResult
     from wherry.engine.run import RunResult
+    from wherry.engine.stats import Usage
+    from wherry.engine.top import Processes
     from wherry.errors import WherryError
     from wherry.model.container import ContainerSummary, CreateRequest, ExecRequest
 
@@ -102,6 +104,46 @@ class Containers:
 
         self._engine.sweep()
         return remove_many(self._engine, names, force=force)
+
+    def pause(self, name: str) -> None:
+        """Stop all its processes where they stand. Raises Conflict where there is no freezer: never half."""
+        from wherry.engine.pausing import pause
+
+        pause(self._engine, name)
+
+    def unpause(self, name: str) -> None:
+        from wherry.engine.pausing import unpause
+
+        unpause(self._engine, name)
+
+    def pause_many(self, names: list[str]) -> Iterator[tuple[str, WherryError | None]]:
+        return self._many(names, self.pause)
+
+    def unpause_many(self, names: list[str]) -> Iterator[tuple[str, WherryError | None]]:
+        return self._many(names, self.unpause)
+
+    def update(self, name: str, changes: dict[str, Any], *, restart: dict[str, Any] | None = None) -> list[str]:
+        """Change limits (keys and units of HostConfig: bytes, nanoseconds of CPU time a second, …) and the restart policy.
+
+        Sentences on what is not in force.
+        """
+        from wherry.engine.update import update
+
+        return update(self._engine, name, changes, restart)
+
+    def top(self, name: str, ps_options: list[str] | None = None) -> Processes:
+        from wherry.engine.top import top
+
+        return top(self._engine, name, ps_options or [])
+
+    def stats(
+        self, names: list[str] | None = None, *, all: bool = False, stream: bool = True, interval_s: float = 1.0
+    ) -> Iterator[list[Usage]]:
+        """What containers use, once or again and again; without names what runs."""
+        from wherry.engine.stats import stats
+
+        self._engine.sweep()
+        return stats(self._engine, names or [], all=all, stream=stream, interval_s=interval_s)
 
     def rename(self, name: str, new: str) -> None:
         from wherry.engine.lifecycle import rename

@@ -10,7 +10,8 @@ import os
 
 MOUNT = "/sys/fs/cgroup"
 PARENT = "wherry"
-_V1 = ("pids", "memory", "cpu", "cpuacct", "blkio", "freezer")
+_V1 = ("pids", "memory", "cpu", "cpuacct", "blkio")
+_UNIFIED = MOUNT + "/unified"
 _V2_MARK = MOUNT + "/cgroup.controllers"
 # What containers are given of v2's controllers, as far as the host has them.
 _V2_CONTROLLERS = ("cpu", "cpuset", "io", "memory", "pids")
@@ -47,9 +48,10 @@ def places(container_id: str, *, cpuset: bool = False) -> list[Group]:
         return [(2, f"{parent}/{container_id}", parent)] if parent else []
     if os.geteuid() != 0:
         return []
-    found = []
+    found: list[Group] = []
     seen = set()
-    for name in (*_V1, "cpuset") if cpuset else _V1:
+    hybrid = os.access(_UNIFIED + "/cgroup.procs", os.W_OK)
+    for name in (*_V1, *(["cpuset"] if cpuset else []), *([] if hybrid else ["freezer"])):
         folder = f"{MOUNT}/{name}"
         try:
             real = os.path.realpath(folder)
@@ -59,6 +61,9 @@ def places(container_id: str, *, cpuset: bool = False) -> list[Group]:
             continue
         seen.add(real)  # cpu and cpuacct are often one
         found.append((1, f"{folder}/{PARENT}/{container_id}", f"{folder}/{PARENT}"))
+    if hybrid:
+        # Without controllers, but with pressure and a better freezer. Behind the others: the first one tells the version.
+        found.append((2, f"{_UNIFIED}/{PARENT}/{container_id}", f"{_UNIFIED}/{PARENT}"))
     return found
 
 
@@ -92,9 +97,13 @@ def _is_below(path: str, folder: str) -> bool:
 
 
 def of_controller(groups: list[Group], controller: str) -> tuple[str, str]:
-    """(the container's group, its parent) in which `controller` is found; ("", "") where it isn't."""
+    """(the container's group, its parent) in which `controller` is found; ("", "") where it isn't.
+
+    "freezer" and "pressure" are not controllers of version 2, but it has both.
+    """
+    everything = bool(groups) and groups[0][0] == 2
     for version, path, parent in groups:
-        if version == 2 or f"/{controller}/" in path:
+        if everything or (controller in ("freezer", "pressure") if version == 2 else f"/{controller}/" in path):
             return path, parent
     return "", ""
 
