@@ -199,8 +199,8 @@ def _both(option: Option) -> str:
 
 
 def nearest(word: str, known: list[str]) -> str:
-    """The known word that is one or two letters away, "" when there is none."""
-    best, distance = "", 3
+    """The known word that is one or two letters away (one in a short word), "" when there is none."""
+    best, distance = "", 3 if len(word.rpartition(" ")[2]) > 3 else 2
     for candidate in known:
         steps = _distance(word, candidate, distance)
         if steps < distance:
