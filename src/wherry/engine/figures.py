@@ -90,7 +90,9 @@ def pairs(text: str) -> dict[str, int]:
 
 def _cpu_ns(groups: list[Group], *, v2: bool) -> int:
     if not v2:
-        return _number(cgroup.of_controller(groups, "cpuacct")[0] + "/cpuacct.usage")
+        # The two are one hierarchy on many hosts, and then only one of them is listed.
+        folder = cgroup.of_controller(groups, "cpuacct")[0] or cgroup.of_controller(groups, "cpu")[0]
+        return _number(folder + "/cpuacct.usage")
     return pairs(cgroup.read(groups[0][1] + "/cpu.stat")).get("usage_usec", -1) * 1000
 
 

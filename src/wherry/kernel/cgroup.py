@@ -11,7 +11,6 @@ import os
 MOUNT = "/sys/fs/cgroup"
 PARENT = "wherry"
 _V1 = ("pids", "memory", "cpu", "cpuacct", "blkio")
-_UNIFIED = MOUNT + "/unified"
 _V2_MARK = MOUNT + "/cgroup.controllers"
 # What containers are given of v2's controllers, as far as the host has them.
 _V2_CONTROLLERS = ("cpu", "cpuset", "io", "memory", "pids")
@@ -50,7 +49,8 @@ def places(container_id: str, *, cpuset: bool = False) -> list[Group]:
         return []
     found: list[Group] = []
     seen = set()
-    hybrid = os.access(_UNIFIED + "/cgroup.procs", os.W_OK)
+    unified = MOUNT + "/unified"
+    hybrid = os.access(unified + "/cgroup.procs", os.W_OK)
     for name in (*_V1, *(["cpuset"] if cpuset else []), *([] if hybrid else ["freezer"])):
         folder = f"{MOUNT}/{name}"
         try:
@@ -63,7 +63,7 @@ def places(container_id: str, *, cpuset: bool = False) -> list[Group]:
         found.append((1, f"{folder}/{PARENT}/{container_id}", f"{folder}/{PARENT}"))
     if hybrid:
         # Without controllers, but with pressure and a better freezer. Behind the others: the first one tells the version.
-        found.append((2, f"{_UNIFIED}/{PARENT}/{container_id}", f"{_UNIFIED}/{PARENT}"))
+        found.append((2, f"{unified}/{PARENT}/{container_id}", f"{unified}/{PARENT}"))
     return found
 
 
