@@ -93,7 +93,7 @@ size_t dns_empty(const uint8_t *query, const struct question *q, int rcode, uint
 
 struct word { const char *s; size_t n; };
 struct entry {
-    struct word ip[2], id;
+    struct word ip[2];
     const char *names, *end; /* the rest of the line */
 };
 
@@ -110,14 +110,6 @@ static int next_word(const char **at, const char *end, struct word *w)
     return w->n > 0;
 }
 
-static int is_address(const struct word *w)
-{
-    for (size_t i = 0; i < w->n; i++)
-        if (w->s[i] == '.' || w->s[i] == ':')
-            return 1;
-    return 0;
-}
-
 /* The next line that is one: 1, 0 at the end. */
 static int next_entry(const struct dns_network *net, size_t *at, struct entry *e)
 {
@@ -128,14 +120,13 @@ static int next_entry(const struct dns_network *net, size_t *at, struct entry *e
         *at = (size_t)(end - net->text) + 1;
         memset(e, 0, sizeof *e);
         struct word w;
-        int n = 0, have = next_word(&p, end, &w);
-        while (have && n < 2 && is_address(&w)) {
-            e->ip[n++] = w;
-            have = next_word(&p, end, &w);
-        }
-        if (!n || !have)
+        if (!next_word(&p, end, &w))
             continue;
-        e->id = w, e->names = p, e->end = end;
+        const char *comma = memchr(w.s, ',', w.n);
+        e->ip[0] = (struct word){w.s, comma ? (size_t)(comma - w.s) : w.n};
+        if (comma)
+            e->ip[1] = (struct word){comma + 1, w.n - e->ip[0].n - 1};
+        e->names = p, e->end = end;
         return 1;
     }
     return 0;
@@ -145,8 +136,6 @@ static int same(const struct word *w, const char *name, size_t n) { return w->n 
 
 static int has_name(const struct entry *e, const char *name, size_t n)
 {
-    if (n == 12 && e->id.n >= 12 && !strncasecmp(e->id.s, name, 12))
-        return 1;
     const char *p = e->names;
     for (struct word w; next_word(&p, e->end, &w);)
         if (same(&w, name, n))

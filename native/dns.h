@@ -25,7 +25,7 @@ int dns_parse(const uint8_t *p, size_t n, struct question *q);
 /* An answer with this RCODE and no records. Returns its length. `to` holds at least DNS_HEAD + 256 + 4 + 11 bytes. */
 size_t dns_empty(const uint8_t *query, const struct question *q, int rcode, uint8_t *to);
 
-/* One network as the resolver knows it: its name, and the text of its file of names: "<ip>[ <ip6>] <container id> <name> …". */
+/* One network as the resolver knows it: its name, and the text of its file of names: "<ip>[,<ip6>] <name> …". */
 struct dns_network {
     const char *name, *text;
     size_t size;

@@ -225,16 +225,6 @@ void nft_verdict(struct nft *b, int verdict)
     end_expr(b);
 }
 
-void nft_log_group(struct nft *b, int group, uint32_t bytes)
-{
-    uint16_t g = htons((uint16_t)group), threshold = htons(1);
-    expr(b, "log");
-    attr(b, NFTA_LOG_GROUP, &g, 2);
-    attr_number(b, NFTA_LOG_SNAPLEN, bytes);
-    attr(b, NFTA_LOG_QTHRESHOLD, &threshold, 2);
-    end_expr(b);
-}
-
 void nft_socket(struct nft *b, int key, int reg)
 {
     expr(b, "socket");
@@ -243,10 +233,11 @@ void nft_socket(struct nft *b, int key, int reg)
     end_expr(b);
 }
 
-void nft_tproxy(struct nft *b, int family, int port_reg)
+void nft_tproxy(struct nft *b, int family, int address_reg, int port_reg)
 {
     expr(b, "tproxy");
     attr_number(b, NFTA_TPROXY_FAMILY, (uint32_t)family);
+    attr_number(b, NFTA_TPROXY_REG_ADDR, (uint32_t)address_reg);
     attr_number(b, NFTA_TPROXY_REG_PORT, (uint32_t)port_reg);
     end_expr(b);
 }

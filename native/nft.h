@@ -34,9 +34,8 @@ void nft_mask(struct nft *b, int reg, const void *mask, int len);
 void nft_is(struct nft *b, int reg, int op, const void *value, int len);
 void nft_put(struct nft *b, int reg, const void *value, int len);
 void nft_verdict(struct nft *b, int verdict);
-void nft_log_group(struct nft *b, int group, uint32_t bytes);
 void nft_socket(struct nft *b, int key, int reg);
-void nft_tproxy(struct nft *b, int family, int port_reg);
+void nft_tproxy(struct nft *b, int family, int address_reg, int port_reg);
 void nft_reject(struct nft *b, int type, int code);
 
 /* the usual words */

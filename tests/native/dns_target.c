@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const char NAMES[] = "10.1.0.2 fd00::2 aaaaaaaaaaaaaaaaaaaaaaaa web shop\n10.1.0.3 bbbbbbbbbbbbbbbbbbbbbbbb db a.b shop\n\n10.1 x\n::1 c d";
+static const char NAMES[] = "10.1.0.2,fd00::2 web shop\n10.1.0.3 db a.b shop\n\n10.1 x\n::1, c d\n,::2 e";
 
 int LLVMFuzzerTestOneInput(const uint8_t *input, size_t size);
 int LLVMFuzzerTestOneInput(const uint8_t *input, size_t size)

@@ -15,7 +15,7 @@ from native.driver import NAMES, Native, Process, until
 from support import dns
 
 CLIENT = Path(__file__).with_name("dns_client.py")
-WEB, DB = "a" * 64, "b" * 64
+WEB, DB = "a" * 12, "b" * 12
 
 
 class Names:
@@ -75,7 +75,7 @@ class Names:
         return said
 
 
-NAMES_TEXT = f"10.1.0.2 fd00::2 {WEB} web shop\n10.1.0.3 {DB} db shop\n"
+NAMES_TEXT = f"10.1.0.2,fd00::2 web shop {WEB}\n10.1.0.3 db shop {DB}\n"
 
 
 @pytest.fixture
@@ -100,7 +100,7 @@ def test_names_of_the_network_are_answered(native: Native, started: list[Names],
     assert n.ask("web", dns.AAAA, how=how).records == ["fd00::2"]
     assert sorted(n.ask("web", dns.ANY, how=how).records) == ["10.1.0.2", "fd00::2"]
     assert n.ask("web.shopnet", how=how).records == ["10.1.0.2"]
-    assert n.ask(DB[:12], how=how).records == ["10.1.0.3"]
+    assert n.ask(DB, how=how).records == ["10.1.0.3"]
     assert n.ask("3.0.1.10.in-addr.arpa", dns.PTR, how=how).records == ["db.shopnet"]
     six = ".".join("fd000000000000000000000000000002"[::-1])
     assert n.ask(f"{six}.ip6.arpa", dns.PTR, how=how).records == ["web.shopnet"]
@@ -118,9 +118,9 @@ def test_all_addresses_of_an_alias_come_in_turn(native: Native, started: list[Na
 def test_changes_are_seen_with_the_next_question(native: Native, started: list[Names]) -> None:
     n = local(native, started)
     for i in range(5, 30):
-        n.names(f"10.1.0.{i} {WEB} web\n")
+        n.names(f"10.1.0.{i} web {WEB}\n")
         assert n.ask("web").records == [f"10.1.0.{i}"]
-    n.names(f"10.2.0.9 {DB} far\n", "net2")
+    n.names(f"10.2.0.9 far {DB}\n", "net2")
     n.set(["network shopnet net1", "network other net2"])
     assert n.ask("far").records == ["10.2.0.9"]
     assert n.ask("far.other").records == ["10.2.0.9"]
@@ -140,7 +140,7 @@ def test_what_is_ours_is_not_asked_outside_and_the_rest_is(native: Native, start
 
 
 def test_large_answers_of_our_own(native: Native, started: list[Names]) -> None:
-    many = "".join(f"10.1.{i // 250}.{i % 250 + 1} {i:064x} node\n" for i in range(1000))
+    many = "".join(f"10.1.{i // 250}.{i % 250 + 1} node {i:012x}\n" for i in range(1000))
     n = local(native, started, names=many)
     small, middle = n.ask("node"), n.ask("node", edns=1232)
     assert small.cut and small.size <= 512 and 20 < len(small.records) < 40
@@ -262,7 +262,7 @@ def test_it_is_there_again_after_a_restart(native: Native, started: list[Names])
     c.monitor = [("RESTART", "on-failure", 2)]
     folder = native.place / "run/net/names"
     folder.mkdir(parents=True)
-    (folder / "net1").write_text(f"10.1.0.2 {WEB} web\n")
+    (folder / "net1").write_text(f"10.1.0.2 web {WEB}\n")
     (c.run / "resolv").write_text("network shopnet net1\n")
     done = native.run(c).end()
     assert done.out.count(b"10.1.0.2") == 3, done
