@@ -49,6 +49,7 @@ void make_link(struct build *b, const struct op *op);
 
 /* overlay.c: the root and other layered mounts */
 void overlay(struct build *b, const struct op *op);
+void image_at(struct build *b, const struct op *op);
 void overlay_at(struct build *b, const struct op *op);
 void plain_root(struct build *b, const struct op *op);
 

@@ -88,3 +88,38 @@ void overlay_at(struct build *b, const struct op *op)
         fail_at(b, errno, op->f[2].s);
     close(at);
 }
+
+/* An image's trees at a folder of the container: mounted in the scratch folder, then all of it or a part hung where it is wanted. */
+void image_at(struct build *b, const struct op *op)
+{
+    static char options[4096];
+    char name[32], merged[16];
+    name_of(merged, sizeof merged, "i", b->next);
+    size_t at = text_append(options, sizeof options, 0, "userxattr,lowerdir=");
+    for (uint32_t i = 0; i < op->f[0].len; i++) {
+        size_t n = text_append(name, sizeof name, 0, merged);
+        text_number(name, sizeof name, text_append(name, sizeof name, n, "-"), i);
+        hang(b, list_int(&op->f[0], i), name);
+        at = text_append(options, sizeof options, at, i ? ":" : "");
+        at = text_append(options, sizeof options, at, name);
+    }
+    b->next++;
+    if (at + 1 >= sizeof options)
+        fail_at(b, E2BIG, "too many layers");
+    /* overlayfs wants an upper or two lowers: a single tree is what it is. */
+    int single = op->f[0].len == 1;
+    if (fchdir(b->scratch) || (!single && (mkdir(merged, 0755) || mount("overlay", merged, "overlay", MS_RDONLY, options))))
+        fail_at(b, errno, op->f[1].s);
+    int root = open(single ? name : merged, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    int part = root < 0 || !op->f[2].s[0] ? root : open_in_root(root, op->f[2].s, O_PATH);
+    int tree = part < 0 ? -1 : sys_open_tree(part, "", EMPTY_PATH | CLONE_TREE | TREE_CLOEXEC);
+    struct mount_attr_ a = {.set = ATTR_RDONLY};
+    if (tree < 0 || sys_mount_setattr(tree, "", EMPTY_PATH, &a))
+        fail_at(b, errno, op->f[2].s);
+    int to = mount_point(b, op->f[1].s, is_folder(tree), 1);
+    if (to < 0 || sys_move_mount(tree, "", to, "", MOVE_F_EMPTY | MOVE_T_EMPTY))
+        fail_at(b, errno, op->f[1].s);
+    if (part != root)
+        close(part);
+    close(root), close(tree), close(to);
+}

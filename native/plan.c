@@ -61,10 +61,18 @@ static int slots_ok(const struct op *op, uint8_t *filled)
     int64_t use[2] = {-1, -1};
     switch (op->code) {
     case OP_SOURCE:
+    case OP_SOURCE_PART:
         if (!slot_ok(op->f[0].i))
             return 0;
         filled[op->f[0].i] = 1;
         return 1;
+    case OP_IMAGE_AT:
+        for (uint32_t i = 0; i < op->f[0].len; i++) {
+            int64_t n = list_int(&op->f[0], i);
+            if (!slot_ok(n) || !filled[n])
+                return 0;
+        }
+        return op->f[0].len > 0;
     case OP_OVERLAY:
         for (uint32_t i = 0; i < op->f[0].len; i++) {
             int64_t n = list_int(&op->f[0], i);

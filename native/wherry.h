@@ -180,4 +180,8 @@ int cmd_enter(int argc, char **argv);
 int cmd_unpack(int argc, char **argv);
 int cmd_rmtree(int argc, char **argv);
 int cmd_pack(int argc, char **argv);
+int cmd_copytree(int argc, char **argv);
+int cmd_hold(int argc, char **argv);
+int cmd_du(int argc, char **argv);
+int cmd_copyup(int argc, char **argv);
 #endif

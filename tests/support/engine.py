@@ -124,6 +124,8 @@ class Wherry:
         self.seen.update(ids)
         if ids:
             self.ok("rm", "-f", *ids)
+        if any((self.root / "volumes").iterdir()):
+            self.ok("volume", "prune", "-af")
 
     def check(self) -> str:
         """What `system check` finds; empty on a healthy store."""

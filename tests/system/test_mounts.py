@@ -169,11 +169,6 @@ def test_malformed_mounts_are_refused(w: Wherry, spec: str, text: str) -> None:
     assert text in done.stderr.lower() and "Traceback" not in done.stderr
 
 
-def test_named_volumes_are_refused_until_there_are_any(w: Wherry) -> None:
-    done = w("run", "--rm", "-v", "name:/data", "busybox", "true")
-    assert done.returncode == 125 and "volume" in done.stderr
-
-
 def test_mounts_in_inspect(w: Wherry) -> None:
     folder = w.folder("i")
     w.ok("create", "--name", "cx", "-v", f"{folder}:/data:ro", "--tmpfs", "/t", "busybox")

@@ -94,7 +94,9 @@ OPTIONS: tuple[Option, ...] = (
     _O("user", "u", help="Username or UID (format: <name|uid>[:<group|gid>])"),
     _O("userns", help="User namespace to use (host)"),
     _O("uts", help="UTS namespace to use (host)"),
-    _O("volume", "v", "list", help="Bind mount a folder or a file"),
+    _O("volume", "v", "list", help="Bind mount a volume, a folder or a file"),
+    _O("volume-driver", help="Volume driver for the container's volumes"),
+    _O("volumes-from", kind="list", help="Mount the volumes of another container"),
     _O("workdir", "w", help="Working directory inside the container"),
     *limit_options.ALL,
 )
@@ -169,7 +171,7 @@ def _config(parsed: Parsed, image: str, command: list[str], attach: frozenset[st
         "Env": env,
         "Cmd": command or None,
         "Image": image,
-        "Volumes": None,
+        "Volumes": {m.target: {} for m in map(mounts.parse_volume, parsed.volume) if m.type == "volume" and not m.source} or None,
         "WorkingDir": parsed.workdir,
         "Entrypoint": entrypoint,
         "OnBuild": None,
@@ -217,15 +219,15 @@ def _host(parsed: Parsed) -> dict[str, Any]:
     if parsed.rm and parsed.restart not in ("", "no"):
         raise UsageError("conflicting options: cannot specify both --restart and --rm")
     return {
-        "Binds": list(parsed.volume) or None,
+        "Binds": [text for text in parsed.volume if ":" in text] or None,
         "ContainerIDFile": parsed.cidfile,
         "LogConfig": {"Type": parsed.log_driver, "Config": _pairs(parsed.log_opt)},
         "NetworkMode": parsed.network or parsed.net or "default",
         "PortBindings": {},
         "RestartPolicy": restart.parse(parsed.restart),
         "AutoRemove": bool(parsed.rm),
-        "VolumeDriver": "",
-        "VolumesFrom": None,
+        "VolumeDriver": parsed.volume_driver,
+        "VolumesFrom": list(parsed.volumes_from) or None,
         "Annotations": _pairs(parsed.annotation) or None,
         "CapAdd": list(parsed.cap_add) or None,
         "CapDrop": list(parsed.cap_drop) or None,

@@ -8,7 +8,7 @@ from __future__ import annotations
 _NAMES = "give the names"
 _LIMITS = "limits of a build's steps are not enforced yet, so it is refused rather than ignored"
 _NETWORKS = "bridge and custom networks are not there yet; --network host shares the host's"
-_VOLUMES = "named volumes are not there yet; use a bind mount"
+_VOLUMES = "an image's VOLUMEs become anonymous volumes; mount something else there with -v or --tmpfs"
 _HEALTH = "health checks are not there yet"
 _REGISTRY = "`pull` the image with it first"
 _PODS = "pods are not there yet"
@@ -37,7 +37,7 @@ _RUN: dict[str, str] = {
         "hosts-file",
         _NETWORKS,
     ),
-    **_all("volumes-from volume-driver image-volume secret chrootdirs", _VOLUMES),
+    **_all("image-volume chrootdirs", _VOLUMES),
     **_all(
         "health-cmd health-interval health-timeout health-retries health-start-period health-start-interval health-on-failure "
         "health-log-destination health-max-log-count health-max-log-size health-startup-cmd health-startup-interval "
@@ -66,6 +66,7 @@ _RUN: dict[str, str] = {
     "preserve-fds": "only standard input, output and error reach a container",
     "read-only-tmpfs": "name the folders with --tmpfs",
     "replace": "remove the old container first: rm -f NAME",
+    "secret": "secrets are not there yet",
     "requires": "start the containers in order",
     "rmi": "use `rmi` afterwards",
     "rootfs": "import the root file system as an image",
@@ -185,10 +186,18 @@ _TABLES: dict[str, dict[str, str]] = {
     "load": {"all-platforms": "name one with --platform"},
     "image_prune": {"build-cache": "use `builder prune`", "external": "there are no containers but wherry's own"},
     "system_prune": {
-        "volumes": _VOLUMES,
         "build": "use `builder prune`",
         "external": "there are no containers but wherry's own",
     },
+    "volume_create": {
+        **_all("availability group limit-bytes required-bytes scope secret sharing topology-preferred topology-required type", "clusters are not there"),
+        **_all("uid gid", "a new volume takes owner and mode of the image's folder; or mount it with :U"),
+        "ignore": "one that is there already is no error",
+    },
+    "volume_inspect": _all("all a", "give the names: $(wherry volume ls -q)"),
+    "volume_ls": {"cluster": "clusters are not there", "noheading": _COLUMNS, "n": _COLUMNS},
+    "volume_prune": {"dry-run": "use `volume ls -f dangling=true`"},
+    "volume_rm": {**_all("all a", "give the names: $(wherry volume ls -q)"), **_all("time t", "stop the containers first")},
     "info": {"mode": "docker's form is the only one"},
     "version": {"json": "use --format json"},
 }  # fmt: skip

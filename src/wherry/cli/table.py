@@ -98,6 +98,12 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "system df": ("system_df", "Show disk usage"),
     "system info": ("info", "Display system-wide information"),
     "system prune": ("system_prune", "Remove unused data"),
+    "volume create": ("volume_create", "Create a volume"),
+    "volume exists": ("volume_exists", "Exit with 0 if a volume exists, else with 1"),
+    "volume inspect": ("volume_inspect", "Display detailed information on one or more volumes"),
+    "volume ls": ("volume_ls", "List volumes"),
+    "volume prune": ("volume_prune", "Remove unused local volumes"),
+    "volume rm": ("volume_rm", "Remove one or more volumes"),
 }
 
 # Other words for a command.
@@ -107,6 +113,8 @@ ALIASES = {
     "container remove": "container rm",
     "image list": "image ls",
     "image remove": "image rm",
+    "volume list": "volume ls",
+    "volume remove": "volume rm",
 }
 
 GROUPS = {
@@ -116,6 +124,7 @@ GROUPS = {
     "image": "Manage images",
     "manifest": "Manage manifest lists",
     "system": "Manage wherry",
+    "volume": "Manage volumes",
 }
 
 # docker's and podman's commands that are not there yet, and what to do meanwhile.
@@ -135,7 +144,6 @@ NOT_YET: dict[str, str] = {
     "port": "",
     "secret": "",
     "swarm": "",
-    "volume": "use a bind mount",
 }
 
 

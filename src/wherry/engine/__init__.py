@@ -2,6 +2,7 @@
 
     Engine.containers   create, run, start, stop, exec, logs, …
     Engine.images       import, load, list, remove, …
+    Engine.volumes      create, list, inspect, remove, …
     Engine.build        build, cache usage, prune
     Engine.system       info, df, prune, check
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from wherry.engine.images import Images
     from wherry.engine.system import System
     from wherry.engine.transfer import Progress
+    from wherry.engine.volumes import Volumes
     from wherry.store import Store
 
 
@@ -48,6 +50,7 @@ class Engine:
         self._images: Images | None = None
         self._system: System | None = None
         self._build: Builds | None = None
+        self._volumes: Volumes | None = None
 
     @property
     def store(self) -> Store:
@@ -73,6 +76,14 @@ class Engine:
 
             self._images = Images(self.store)
         return self._images
+
+    @property
+    def volumes(self) -> Volumes:
+        if self._volumes is None:
+            from wherry.engine.volumes import Volumes
+
+            self._volumes = Volumes(self)
+        return self._volumes
 
     @property
     def build(self) -> Builds:

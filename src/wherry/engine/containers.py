@@ -82,7 +82,7 @@ class Containers:
         from wherry.engine.lifecycle import remove
 
         self._engine.sweep()
-        remove(self._engine, name, force=force)
+        remove(self._engine, name, force=force, volumes=volumes)
 
     def start_many(self, names: list[str]) -> Iterator[tuple[str, WherryError | None]]:
         return self._many(names, lambda name: self.start(name))
@@ -103,7 +103,7 @@ class Containers:
         from wherry.engine.lifecycle import remove_many
 
         self._engine.sweep()
-        return remove_many(self._engine, names, force=force)
+        return remove_many(self._engine, names, force=force, volumes=volumes)
 
     def pause(self, name: str) -> None:
         """Stop all its processes where they stand. Raises Conflict where there is no freezer: never half."""

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from wherry.engine import Engine
     from wherry.engine.images import ImageRecord
+    from wherry.engine.volume_mounts import Use
     from wherry.model.container import CreateRequest
     from wherry.store import Store
 
@@ -38,7 +39,14 @@ def create(engine: Engine, request: CreateRequest, *, wanted: str = "created", d
     config = merge.merged_config(request.config, image.config)
     config["Image"] = request.image
     host = modes.checked(store, request.host, engine)
-    mounts = modes.checked_mounts(request.mounts, config)
+    wanted_mounts = request.mounts
+    uses: tuple[Use, ...] = ()
+    if config.get("Volumes") or host.get("VolumesFrom") or any(m.type in ("volume", "image") for m in wanted_mounts):
+        from wherry.engine import volume_mounts
+
+        asked = volume_mounts.wanted(engine, wanted_mounts, config, host)
+        wanted_mounts, uses = asked.mounts, asked.uses
+    mounts = modes.checked_mounts(wanted_mounts, config)
     if request.name and not names.is_valid(request.name):
         raise InvalidArgument(f"Invalid container name ({request.name}), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed")
     container_id = names.new_id()
@@ -59,7 +67,27 @@ def create(engine: Engine, request: CreateRequest, *, wanted: str = "created", d
         wanted=wanted,
         record_text="",
     )
-    return _store(store, row, record, durable=durable)
+    row = _store(store, row, record, uses, durable=durable)
+    if uses:
+        try:
+            volume_mounts.fill(store, uses, tuple(image.layers))
+        except BaseException:
+            _drop(store, row)
+            raise
+    if wanted == "created":
+        finish(store, row.id)
+    return row
+
+
+def _drop(store: Store, row: ContainerRow) -> None:
+    """The container can't be made after all: it goes, and so do the anonymous volumes that were made for it."""
+    from wherry.engine.lifecycle import drop_doomed_volumes
+
+    containers.delete(store.db, row.id, volumes=True)
+    removal.set_aside(store, row.id)
+    removal.drop_trees(store, [f"rm-{row.id}"])
+    finish(store, row.id)
+    drop_doomed_volumes(store)
 
 
 def _image(engine: Engine, request: CreateRequest) -> ImageRecord:
@@ -76,8 +104,8 @@ def _image(engine: Engine, request: CreateRequest) -> ImageRecord:
     return engine.images.get(ensure(engine, request.image, request.pull, platform=request.platform, progress=progress))
 
 
-def _store(store: Store, row: ContainerRow, record: dict[str, Any], *, durable: bool) -> ContainerRow:
-    marker = _begin(store, row.id)
+def _store(store: Store, row: ContainerRow, record: dict[str, Any], uses: tuple[Use, ...], *, durable: bool) -> ContainerRow:
+    _begin(store, row.id)
     with store.db.transaction(durable=durable) as db:
         if not row.name:
             row = row.replace(name=_free_name(store, row.id))
@@ -88,17 +116,18 @@ def _store(store: Store, row: ContainerRow, record: dict[str, Any], *, durable: 
             containers.set_record(db, row.id, record)
         else:
             containers.insert(db, row.replace(record_text=jsontext.dumps(record)))
-    if row.wanted == "created":
-        os.unlink(marker)
+        if uses:
+            from wherry.engine import volume_mounts
+
+            volume_mounts.store_uses(db, row.id, uses)
     return row.replace(record_text=jsontext.dumps(record))
 
 
-def _begin(store: Store, container_id: str) -> str:
+def _begin(store: Store, container_id: str) -> None:
     """Make the container's folder. A marker in staging/ tells the sweep of it until its row is committed."""
     marker = _marker(store, container_id)
     os.symlink(container_id, marker)
     removal.make_folder(store, container_id)
-    return marker
 
 
 def _marker(store: Store, container_id: str) -> str:

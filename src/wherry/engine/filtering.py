@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     Test = Callable[[ContainerRow, Actual], bool]
 
 STATES = ("created", "running", "paused", "restarting", "removing", "exited", "dead")
-_LATER = ("publish", "expose", "health", "volume", "network", "is-task", "isolation")
+_LATER = ("publish", "expose", "health", "network", "is-task", "isolation")
 
 
 def for_list(engine: Engine, filters: dict[str, list[str]]) -> Test:
@@ -55,9 +55,17 @@ def _test(engine: Engine, key: str, values: list[str]) -> Test:
         if key == "before":
             return lambda row, _state: any(row.created_ns < at for at in limits)
         return lambda row, _state: any(row.created_ns > at for at in limits)
+    if key == "volume":
+        return lambda row, _state: any(_mounts(row, v) for v in values)
     if key in _LATER:
         raise Unsupported(f"filter {key} is not supported yet")
     raise InvalidArgument(f"invalid filter '{key}'")
+
+
+def _mounts(row: ContainerRow, wanted: str) -> bool:
+    """A volume's name, or the path at which something is mounted."""
+    mounts = row.record().get("Mounts") or ()
+    return any(wanted == (m["source"] if m["type"] == "volume" else None) or wanted == m["target"] for m in mounts)
 
 
 def _name_test(values: list[str]) -> Test:

@@ -37,12 +37,19 @@ def untag(store: Store, name: str, names: tuple[str, ...]) -> None:
             images.drop_tag(db, canonical)
 
 
+def _mounted(row: ContainerRow) -> set[str]:
+    """Ids of the images that a container mounts."""
+    if '"image=' not in row.record_text:
+        return set()
+    return {o[len("image=") :] for m in row.record()["Mounts"] if m["type"] == "image" for o in m["options"] if o.startswith("image=")}
+
+
 def remove(store: Store, name: str, *, force: bool) -> list[tuple[str, str]]:
     """docker's `rmi` (moby, daemon/images/image_delete.go). Raises Conflict with its words, NotFound."""
     changes = layers.Changes(store)
     with store.db.transaction() as db:
         row = images.find(db, name)
-        users = [c for c in containers.everything(db) if c.image_id == row.id]
+        users = [c for c in containers.everything(db, with_record=True) if c.image_id == row.id or row.id in _mounted(c)]
         names = images.names_of(db, row.id)
         by_name = _meant_name(row, name)
         if by_name is not None:
@@ -155,7 +162,8 @@ def prune(store: Store, *, all: bool, filters: dict[str, list[str]]) -> tuple[li
     blobs: list[str] = []
     freed = 0
     with store.db.transaction() as db:
-        used = {c.image_id for c in containers.everything(db)}
+        rows = containers.everything(db, with_record=True)
+        used = {c.image_id for c in rows}.union(*map(_mounted, rows))
         names = images.all_names(db)
         for row in images.everything(db):
             tagged = any("@" not in n for n in names.get(row.id, ()))

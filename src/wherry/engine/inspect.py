@@ -46,7 +46,7 @@ def inspect(engine: Engine, name: str, *, size: bool = False) -> dict[str, Any]:
         "ExecIDs": _exec_ids(engine, row, state),
         "HostConfig": _host_config(record, host),
         "GraphDriver": _graph_driver(engine, row),
-        "Mounts": [_mount(m) for m in record.get("Mounts") or ()],
+        "Mounts": [_mount(engine, m) for m in record.get("Mounts") or ()],
         "Config": config,
         "NetworkSettings": _network_settings(host),
         "Wherry": _own(engine, row, state, record),
@@ -112,13 +112,24 @@ def _graph_driver(engine: Engine, row: ContainerRow) -> dict[str, Any]:
     }
 
 
-def _mount(mount: dict[str, Any]) -> dict[str, Any]:
-    options = [o for o in mount.get("options") or () if o]
+def _mount(engine: Engine, mount: dict[str, Any]) -> dict[str, Any]:
+    options = [o for o in mount.get("options") or () if o and "=" not in o]
+    kind = mount["type"]
+    named: dict[str, Any] = {}
+    source = mount["source"]
+    if kind == "volume":
+        from wherry.store import volumes
+
+        row = volumes.get(engine.store.db, source)
+        named = {"Name": source}
+        source = volumes.data(engine.store, source)
     return {
-        "Type": mount["type"],
-        "Source": mount["source"],
+        "Type": kind,
+        **named,
+        "Source": source,
         "Destination": mount["target"],
-        "Mode": ",".join(options),
+        **({"Driver": row.driver if row else "local"} if named else {}),
+        "Mode": ",".join(options) or ("z" if named and mount["origin"] == "-v" else ""),
         "RW": not mount["read_only"],
         "Propagation": mount["propagation"] or ("rprivate" if mount["type"] == "bind" else ""),
     }

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from wherry.engine import Engine
+    from wherry.model.mounts import MountSpec
     from wherry.runtime.launcher import Started
     from wherry.store import Store
     from wherry.store.actual import Actual
@@ -58,7 +59,12 @@ def _launch(engine: Engine, row: ContainerRow, attach: socket | None, size: tupl
     make_run_folder(store, row.id)
     _write_files(store, row, record)
     context = spec_context(store, row, record, joins)
-    oci = spec.make_spec(record["Config"], record["HostConfig"], modes.mount_specs(record), context)
+    mounts = modes.mount_specs(record)
+    if any(m.type in ("volume", "image") for m in mounts):
+        from wherry.engine import volume_launch
+
+        mounts = volume_launch.located(engine, row.id, mounts)
+    oci = spec.make_spec(record["Config"], record["HostConfig"], mounts, context)
     fresh_overlays(store, row.id, oci)
     plan = compile.container_plan(
         oci,
@@ -75,7 +81,7 @@ def _launch(engine: Engine, row: ContainerRow, attach: socket | None, size: tupl
             columns=size[1],
             cache=store.path("cache"),
             mapping=userns.current(),
-            root_namespace=a_monitors_pid(store),
+            root_namespace=_resident(store, mounts),
             joins=joins,
         ),
     )
@@ -203,6 +209,12 @@ def _cleanup_words(store: Store, container_id: str) -> tuple[str, ...]:
     code = f"import sys; sys.path.insert(0, {package!r}); from wherry.cli.main import main; main()"
     # With -c the words behind it are sys.argv[1:], as for the installed command.
     return (sys.executable, "-I", "-S", "-c", code, "--root", store.root, "--runroot", store.run, "container", "cleanup", container_id)
+
+
+def _resident(store: Store, mounts: tuple[MountSpec, ...]) -> int:
+    """Whose user namespace R the monitor joins: where a mount comes from a process of ours, that one's."""
+    holder = next((m.holder for m in mounts if m.holder), "")
+    return int(holder.partition(" ")[0]) if holder and userns.current().mode != "host" else a_monitors_pid(store)
 
 
 def a_monitors_pid(store: Store) -> int:

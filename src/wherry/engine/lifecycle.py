@@ -158,11 +158,11 @@ def _signal_number(text: str) -> int:
     return number
 
 
-def remove(engine: Engine, name: str, *, force: bool) -> None:
+def remove(engine: Engine, name: str, *, force: bool, volumes: bool = False) -> None:
     """Remove a container with its files. A running one only with `force`, which kills it."""
     store = engine.store
     row = containers.find(store.db, name)
-    for _name, error in remove_many(engine, [row.id], force=force):
+    for _name, error in remove_many(engine, [row.id], force=force, volumes=volumes):
         if error is not None:
             raise error
 
@@ -185,7 +185,7 @@ def _prepare_removal(store: Store, row: ContainerRow, force: bool) -> Control | 
         return None
 
 
-def remove_many(engine: Engine, given: list[str], *, force: bool) -> Iterator[tuple[str, WherryError | None]]:
+def remove_many(engine: Engine, given: list[str], *, force: bool, volumes: bool = False) -> Iterator[tuple[str, WherryError | None]]:
     """Remove several: all that run are killed first, so that their ends overlap."""
     store = engine.store
     waiting: list[tuple[str, ContainerRow | None, Control | None, WherryError | None]] = []
@@ -205,7 +205,7 @@ def remove_many(engine: Engine, given: list[str], *, force: bool) -> Iterator[tu
             except WherryError as error:
                 failure = error
         outcomes.append((name, failure))
-    _forget(store, gone)
+    _forget(store, gone, volumes=volumes)
     yield from outcomes
 
 
@@ -223,16 +223,25 @@ def _set_aside(store: Store, row: ContainerRow, control: Control | None) -> None
             raise
 
 
-def _forget(store: Store, rows: list[ContainerRow]) -> None:
+def _forget(store: Store, rows: list[ContainerRow], *, volumes: bool = False) -> None:
     """Delete the rows in one transaction, then take the trees apart with one helper."""
     if not rows:
         return
     with store.db.transaction() as db:
         for row in rows:
-            containers.delete(db, row.id)
+            containers.delete(db, row.id, volumes=volumes)
     for row in rows:
         removal.drop_run_folder(store, row.id)
     removal.drop_trees(store, [f"rm-{row.id}" for row in rows])
+    drop_doomed_volumes(store)
+
+
+def drop_doomed_volumes(store: Store) -> None:
+    """Remove the anonymous volumes of containers that are gone now. One small query where there are none."""
+    if store.db.row("SELECT 1 FROM volumes WHERE doomed"):
+        from wherry.store import volumes
+
+        volumes.drop_doomed(store)
 
 
 def rename(engine: Engine, name: str, new: str) -> None:

@@ -41,6 +41,7 @@ def _summary(engine: Engine, row: ContainerRow, state: Actual, size: bool) -> Co
         root = read_write + layers_bytes(engine, row)
     record = row.record()
     host = record["HostConfig"]
+    mounts = record.get("Mounts") or ()
     return ContainerSummary(
         id=row.id,
         names=(row.name,),
@@ -54,9 +55,9 @@ def _summary(engine: Engine, row: ContainerRow, state: Actual, size: bool) -> Co
         size_rw=read_write,
         size_rootfs=root,
         labels=row.labels(),
-        mounts=tuple(m["source"] or m["target"] for m in record.get("Mounts") or ()),
+        mounts=tuple(m["source"] or m["target"] for m in mounts),
         networks=(host["NetworkMode"],) if not host["NetworkMode"].startswith("container:") else (),
-        local_volumes=0,
+        local_volumes=sum(m["type"] == "volume" for m in mounts),
     )
 
 

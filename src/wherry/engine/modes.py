@@ -134,10 +134,6 @@ def checked_mounts(mounts: tuple[MountSpec, ...], config: dict[str, Any]) -> lis
         if target in seen:
             raise InvalidArgument(f"Duplicate mount point: {target}")
         seen.add(target)
-        if mount.type in ("volume", "image"):
-            raise Unsupported(
-                f"mount {mount.source or target}: {mount.type}s are not supported yet", hint="use a bind mount: an absolute path or ./path"
-            )
         if mount.type == "bind" and not mount.create_source and not os.path.lexists(mount.source):
             raise InvalidArgument(f'invalid mount config for type "bind": bind source path does not exist: {mount.source}')
         found.append({name: getattr(mount, name) for name in MountSpec._fields_} | {"target": target})

@@ -93,6 +93,10 @@ def _ended(engine: Engine, row: ContainerRow, stream: socket, outcome: Outcome) 
         # without a folder, which every command knows as a removal to finish.
         with engine.store.db.transaction(durable=False) as db:
             containers.delete(db, row.id)
+        if '"volume"' in row.record_text:
+            from wherry.engine.lifecycle import drop_doomed_volumes
+
+            drop_doomed_volumes(engine.store)
     return RunResult(row.id, outcome.exit_code)
 
 

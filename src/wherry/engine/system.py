@@ -51,8 +51,14 @@ class System:
     def prune(self, *, all: bool = False, volumes: bool = False, filters: dict[str, list[str]] | None = None) -> dict[str, Any]:
         """Remove stopped containers and images that nothing uses (`all`: also tagged ones)."""
         ids, container_bytes = self._engine.containers.prune(filters)
+        volumes_gone, volume_bytes = self._engine.volumes.prune(filters=_without_until(filters)) if volumes else ([], 0)
         images, image_bytes = self._engine.images.prune(all=all, filters=filters or {})
-        return {"ContainersDeleted": ids, "ImagesDeleted": images, "SpaceReclaimed": container_bytes + image_bytes}
+        return {
+            "ContainersDeleted": ids,
+            "VolumesDeleted": volumes_gone,
+            "ImagesDeleted": images,
+            "SpaceReclaimed": container_bytes + volume_bytes + image_bytes,
+        }
 
     def check(self, repair: bool = False) -> list[Finding]:
         """What is wrong with the store; with `repair` it is mended."""
@@ -62,7 +68,7 @@ class System:
         return check(self._engine.store, repair=repair)
 
     def inspect_any(self, name: str, type: str = "", size: bool = False) -> dict[str, Any]:
-        """The first of container and image that has this name. Raises NotFound."""
+        """The first of container, image and volume that has this name. Raises NotFound."""
         if type in ("", "container"):
             try:
                 return self._engine.containers.inspect(name, size)
@@ -75,7 +81,17 @@ class System:
             except NotFound:
                 if type:
                     raise
+        if type in ("", "volume"):
+            try:
+                return self._engine.volumes.inspect(name)
+            except NotFound:
+                if type:
+                    raise
         raise NotFound(f"no such object: {name}")
+
+
+def _without_until(filters: dict[str, list[str]] | None) -> dict[str, list[str]]:
+    return {key: values for key, values in (filters or {}).items() if key != "until"}
 
 
 def _architecture(machine: str) -> str:

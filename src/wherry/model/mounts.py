@@ -21,7 +21,8 @@ class MountSpec(Record):
     """One mount as the user asked for it.
 
     `type`: bind, tmpfs, volume or image. `bind_recursive`: "", enabled, disabled, writable, readonly. `chown` is :U, `overlay` :O.
-    `origin` is the flag: "-v", "--mount", "--tmpfs". `tmpfs_size` in bytes and `tmpfs_mode` are -1 when unset.
+    `origin` is the flag: "-v", "--mount", "--tmpfs", "--volumes-from", or "image". `holder`, known at the start only: "pid start" of the
+    process in whose mount namespace the source is. `tmpfs_size` in bytes and `tmpfs_mode` are -1 when unset.
     """
 
     type: str
@@ -38,6 +39,7 @@ class MountSpec(Record):
     chown: bool = False
     overlay: bool = False
     origin: str = "-v"
+    holder: str = ""
 
 
 def parse_volume(text: str) -> MountSpec:
@@ -217,6 +219,8 @@ def _check(spec: MountSpec) -> None:
         raise InvalidArgument(f"{head}: invalid mount path: '{spec.source}' mount path must be absolute")
     if spec.type == "tmpfs" and spec.source:
         raise InvalidArgument(f"{head}: field Source must not be specified")
+    if spec.subpath and (spec.subpath.startswith("/") or ".." in spec.subpath.split("/")):
+        raise InvalidArgument(f"{head}: invalid subpath: {spec.subpath}: it must be a relative path inside the {spec.type}")
     if spec.propagation and spec.propagation not in _PROPAGATION:
         raise InvalidArgument(f"{head}: invalid propagation mode: {spec.propagation}")
 

@@ -203,12 +203,24 @@ class _Slots:
         self._idmap = owns_ids and mapping.mode == "host"
 
     def source(
-        self, path: str, flags: int, *, idmap: int = 0, attributes: tuple[int, int] = (0, 0), propagation: int = 0, deep: bool = False
+        self,
+        path: str,
+        flags: int,
+        *,
+        idmap: int = 0,
+        attributes: tuple[int, int] = (0, 0),
+        propagation: int = 0,
+        deep: bool = False,
+        part: tuple[str, str] | None = None,
     ) -> int:
+        """`part`, of a volume: the path inside it, and the process that has it mounted."""
         slot = self._next
         self._next += 1
         if self._idmap:
             flags |= idmap
+        if part is not None:
+            self._plan.add("SOURCE_PART", slot, path, flags, attributes[0], attributes[1], part[0], part[1], int(deep))
+            return slot
         self._plan.add("SOURCE", slot, path, flags, attributes[0], attributes[1], propagation, int(deep))
         return slot
 
@@ -301,13 +313,17 @@ def _root_sources(slots: _Slots, launch: Launch) -> tuple[list[int], int]:
     return lowers, slots.source(launch.state_folder + "/over", SOURCE_NO_LINK, idmap=SOURCE_IDMAP)
 
 
-def _mount_sources(slots: _Slots, oci: dict[str, Any]) -> list[tuple[dict[str, Any], int, int]]:
-    """(mount, slot, slot of its own writable layer) for every bind of the spec; -1 for what has no source."""
+def _mount_sources(slots: _Slots, oci: dict[str, Any]) -> list[tuple[dict[str, Any], int, int, list[int]]]:
+    """(mount, slot, slot of its own writable layer, slots of an image's trees) for every mount of the spec; -1 and [] for what has none."""
     overlays = oci.get("annotations", {})
     found = []
     for index, mount in enumerate(oci["mounts"]):
+        if mount.get("type") == "overlay":
+            trees = [o.removeprefix("lowerdir+=") for o in mount.get("options") or () if o.startswith("lowerdir+=")]
+            found.append((mount, -1, -1, [slots.source(path, SOURCE_NO_LINK, idmap=SOURCE_IDMAP) for path in trees]))
+            continue
         if not _is_bind(mount):
-            found.append((mount, -1, -1))
+            found.append((mount, -1, -1, []))
             continue
         options = mount.get("options") or ()
         flags = SOURCE_RECURSIVE if "rbind" in options else 0
@@ -315,17 +331,21 @@ def _mount_sources(slots: _Slots, oci: dict[str, Any]) -> list[tuple[dict[str, A
             flags |= SOURCE_OF_JOINED
         if overlays.get(f"io.wherry.mount.{index}.create") == "dir":
             flags |= SOURCE_MAKE
+        volume = f"io.wherry.mount.{index}.volume" in overlays
         propagation = next((_PROPAGATION[o] for o in options if o in _PROPAGATION), 0)
         slot = slots.source(
             mount["source"],
             flags,
-            idmap=0 if config.value("plain_binds") or flags & SOURCE_OF_JOINED else SOURCE_IDMAP_OR_PLAIN,
+            idmap=0 if flags & SOURCE_OF_JOINED or config.value("plain_binds") and not volume else SOURCE_IDMAP_OR_PLAIN,
             attributes=_attributes(options),
             propagation=propagation,
             deep="rro" in options,
+            part=(overlays.get(f"io.wherry.mount.{index}.below", ""), overlays.get(f"io.wherry.mount.{index}.holder", ""))
+            if volume
+            else None,
         )
         over = overlays.get(f"io.wherry.mount.{index}.overlay", "")
-        found.append((mount, slot, slots.source(over, SOURCE_NO_LINK, idmap=SOURCE_IDMAP) if over else -1))
+        found.append((mount, slot, slots.source(over, SOURCE_NO_LINK, idmap=SOURCE_IDMAP) if over else -1, []))
     return found
 
 
@@ -407,7 +427,7 @@ def _mounts(
     plan: Plan,
     oci: dict[str, Any],
     root: tuple[list[int], int],
-    mounts: list[tuple[dict[str, Any], int, int]],
+    mounts: list[tuple[dict[str, Any], int, int, list[int]]],
     devices: list[tuple[str, int]],
 ) -> None:
     linux = oci["linux"]
@@ -417,8 +437,11 @@ def _mounts(
     plan.add("PROPAGATION", MS_SLAVE | MS_REC)
     lowers, over = root
     plan.add("OVERLAY", lowers, over, "userxattr", 0)
-    for mount, slot, own_layer in mounts:
-        if slot < 0:
+    notes = oci.get("annotations", {})
+    for index, (mount, slot, own_layer, trees) in enumerate(mounts):
+        if trees:
+            plan.add("IMAGE_AT", trees, mount["destination"], notes.get(f"io.wherry.mount.{index}.below", ""))
+        elif slot < 0:
             _fresh_mount(plan, mount)
         elif own_layer >= 0:
             plan.add("OVERLAY_AT", slot, own_layer, mount["destination"], "userxattr")

@@ -26,7 +26,7 @@ def launch_error(plan: Plan, index: int, number: int, detail: str) -> LaunchErro
         return LaunchError(detail or f"cannot set the user: {reason}", errno=number)
     if name == "CWD":
         return _cwd_error(plan, index, number, detail)
-    if name in ("ATTACH", "SOURCE", "OVERLAY_AT"):
+    if name in ("ATTACH", "SOURCE", "SOURCE_PART", "OVERLAY_AT"):
         return _mount_error(plan, index, number, detail)
     step = plan.describe(index) if name else "launch"
     text = f"cannot start the container: {step}"
@@ -66,11 +66,14 @@ def _cwd_error(plan: Plan, index: int, number: int, detail: str) -> LaunchError:
 def _mount_error(plan: Plan, index: int, number: int, detail: str) -> LaunchError:
     name, fields = plan.steps[index]
     reason = os.strerror(number).lower() if number else detail
+    if name == "SOURCE_PART":
+        path = "/".join(str(f) for f in (fields[1], fields[5]) if f)
+        return LaunchError(f"cannot access path {path}: {reason}", errno=number, hint=_part_hint(fields[5], number))
     if name == "SOURCE":
         source = str(fields[1])
         return LaunchError(f"cannot mount {source}: {reason}" + (f" ({detail})" if detail and detail != source else ""), errno=number)
     target = str(fields[1])
-    source = next((str(f[1]) for n, f in plan.steps if n == "SOURCE" and f[0] == fields[0]), "")
+    source = next((str(f[1]) for n, f in plan.steps if n in ("SOURCE", "SOURCE_PART") and f[0] == fields[0]), "")
     if number == errno.ENOTDIR:
         return LaunchError(
             f'{_PREFIX}runc create failed: unable to start container process: error mounting "{source}" to rootfs at "{target}": '
@@ -80,6 +83,10 @@ def _mount_error(plan: Plan, index: int, number: int, detail: str) -> LaunchErro
             errno=number,
         )
     return LaunchError(f'error mounting "{source}" to rootfs at "{target}": {reason}', errno=number)
+
+
+def _part_hint(below: object, number: int) -> str:
+    return "the subpath of a volume has to be there before the container starts" if below and number == errno.ENOENT else ""
 
 
 def _hint(name: str, number: int) -> str:

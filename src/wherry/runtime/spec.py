@@ -8,6 +8,9 @@ Annotations carry what OCI has no word for:
     io.wherry.mount.N.chown     the target of mount N, to be given to the process's user (:U)
     io.wherry.mount.N.create    "dir": make the source of mount N when it is missing
     io.wherry.mount.N.overlay   folder with upper/ and work/ for an overlay over mount N (:O)
+    io.wherry.mount.N.volume    "1": the source of mount N is a volume, its files are always seen with the container's own ids
+    io.wherry.mount.N.below     path inside that volume or image which is mounted instead of all of it
+    io.wherry.mount.N.holder    "pid start" of the process in whose mount namespace the source is
     io.wherry.device.PATH       the host's path of a device whose path in the container is PATH
 """
 
@@ -291,7 +294,13 @@ def _mounts(
             found.append(_bind(path, target, "bind"))
     for mount in user:
         index = len(found)
-        found.append(_tmpfs(mount) if mount.type == "tmpfs" else _user_bind(mount))
+        found.append(_tmpfs(mount) if mount.type == "tmpfs" else _image(mount) if mount.type == "image" else _user_bind(mount))
+        if mount.type in ("volume", "image"):
+            notes[f"io.wherry.mount.{index}.volume"] = "1"
+        if mount.subpath:
+            notes[f"io.wherry.mount.{index}.below"] = mount.subpath
+        if mount.holder:
+            notes[f"io.wherry.mount.{index}.holder"] = mount.holder
         if mount.create_source:
             notes[f"io.wherry.mount.{index}.create"] = "dir"
         if mount.chown:
@@ -325,6 +334,12 @@ def _user_bind(mount: MountSpec) -> dict[str, Any]:
     options.append(mount.propagation or "rprivate")
     options += [o for o in mount.options if o in ("exec", "noexec", "suid", "nosuid", "dev", "nodev")]
     return {"destination": mount.target, "type": "bind", "source": mount.source, "options": options}
+
+
+def _image(mount: MountSpec) -> dict[str, Any]:
+    """The trees of an image under overlayfs, read-only; `source` has them topmost first, a line each."""
+    options = ["ro", *("lowerdir+=" + path for path in mount.source.split("\n"))]
+    return {"destination": mount.target, "type": "overlay", "source": "overlay", "options": options}
 
 
 _TMPFS_FLAGS = (

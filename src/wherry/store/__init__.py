@@ -11,7 +11,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from wherry.store.db import Database
 
-_FOLDERS = ("blobs", "blobs/sha256", "partial", "layers", "containers", "volumes", "staging", "cache")
+_FOLDERS = ("blobs", "blobs/sha256", "partial", "layers", "containers", "volumes", "snapshots", "secrets", "staging", "cache")
 
 
 class Store:

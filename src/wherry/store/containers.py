@@ -122,5 +122,13 @@ def rename(db: Database, container_id: str, new: str) -> None:
     db.execute("UPDATE containers SET name = ? WHERE id = ?", (new, container_id))
 
 
-def delete(db: Database, container_id: str) -> None:
+def delete(db: Database, container_id: str, *, volumes: bool = False) -> None:
+    """Delete a container's row. The anonymous volumes that were made for it are doomed with it if it is a `--rm` one, or with `volumes`,
+    unless another container uses them; the sweep removes them (store/volumes.py)."""
+    db.execute(
+        "UPDATE volumes SET doomed = 1 WHERE name IN (SELECT u.volume FROM volume_uses u JOIN containers c ON c.id = u.container_id"
+        " WHERE u.container_id = ?1 AND u.owned AND (c.auto_remove OR ?2)) AND NOT EXISTS"
+        " (SELECT 1 FROM volume_uses o WHERE o.volume = volumes.name AND o.container_id != ?1)",
+        (container_id, int(volumes)),
+    )
     db.execute("DELETE FROM containers WHERE id = ?", (container_id,))

@@ -6,7 +6,7 @@ JSON columns hold text that `model.jsontext` wrote; ids and digests are text; ti
 
 from __future__ import annotations
 
-VERSION = 3
+VERSION = 4
 
 _V1 = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value) WITHOUT ROWID;
@@ -122,4 +122,48 @@ CREATE TABLE build_mounts (
 CREATE INDEX build_mounts_by_name ON build_mounts(name);
 """
 
-MIGRATIONS: dict[int, str] = {1: _V1, 2: _V2, 3: _V3}
+_V4 = """
+-- options and labels are JSON. ready: 0 until the folder volumes/<name> has its first content. doomed: to be removed by whoever comes
+-- next, since its container went with its volumes. state: JSON of the driver's own.
+CREATE TABLE volumes (
+  name TEXT PRIMARY KEY,
+  driver TEXT NOT NULL,
+  options TEXT NOT NULL,
+  labels TEXT NOT NULL,
+  anonymous INTEGER NOT NULL,
+  ready INTEGER NOT NULL,
+  doomed INTEGER NOT NULL DEFAULT 0,
+  created_ns INTEGER NOT NULL,
+  state TEXT NOT NULL DEFAULT '{}'
+) WITHOUT ROWID;
+CREATE INDEX volumes_doomed ON volumes(doomed) WHERE doomed;
+
+-- Who refers to a volume. owned: an anonymous one that was made for this container.
+CREATE TABLE volume_uses (
+  container_id TEXT NOT NULL REFERENCES containers(id) ON DELETE CASCADE,
+  volume TEXT NOT NULL REFERENCES volumes(name),
+  owned INTEGER NOT NULL,
+  PRIMARY KEY (container_id, volume)
+) WITHOUT ROWID;
+CREATE INDEX volume_uses_by_volume ON volume_uses(volume);
+
+-- What a volume had at some time: a folder snapshots/<number>.
+CREATE TABLE volume_snapshots (
+  id INTEGER PRIMARY KEY AUTOINCREMENT,
+  volume TEXT NOT NULL REFERENCES volumes(name) ON DELETE CASCADE,
+  name TEXT NOT NULL,
+  created_ns INTEGER NOT NULL,
+  UNIQUE (volume, name)
+);
+
+-- The data of a secret is the file secrets/<id>, 0600.
+CREATE TABLE secrets (
+  id TEXT PRIMARY KEY,
+  name TEXT NOT NULL UNIQUE,
+  labels TEXT NOT NULL,
+  created_ns INTEGER NOT NULL,
+  updated_ns INTEGER NOT NULL
+) WITHOUT ROWID;
+"""
+
+MIGRATIONS: dict[int, str] = {1: _V1, 2: _V2, 3: _V3, 4: _V4}

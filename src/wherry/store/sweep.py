@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from wherry.store import Store
 
 # Entries of the run root that are no containers.
-_NOT_CONTAINERS = frozenset(("live", "locks", "cache"))
+_NOT_CONTAINERS = frozenset(("live", "locks", "cache", "volumes"))
 
 
 def sweep(store: Store) -> None:
@@ -29,6 +29,10 @@ def sweep(store: Store) -> None:
     live = _live(store)
     _run_folders(store, live)
     _auto_removed(store, live)
+    if store.db.row("SELECT 1 FROM volumes WHERE doomed"):
+        from wherry.store import volumes
+
+        volumes.drop_doomed(store)
 
 
 def _staging(store: Store) -> None:
@@ -38,6 +42,11 @@ def _staging(store: Store) -> None:
             continue
         if name.startswith("create-"):
             removal.drop_half_made(store, name)
+        elif name.startswith("rmvolume-"):
+            from wherry.store import volumes
+
+            volumes.finish_removal(store, name)
+            doomed.append(name)
         elif name.startswith("layerof-"):
             removal.drop_orphan_layer(store, name)
         else:

@@ -84,6 +84,55 @@ def unpack(
     return int(numbers["entries"]), int(numbers["bytes"])
 
 
+def copy_tree(source: str, target: str) -> None:
+    """Copy a folder with all that is in it, and what it is: owners, modes, times, attributes, links and holes. `target` may be there and
+    be empty. Raises StoreError, StoreFull."""
+    code, text = _run(["copytree", source, target], None)
+    if code:
+        raise _copy_error(text, code)
+
+
+def copy_up(layers: str, numbers: list[int], path: str, target: str) -> str:
+    """Copy the folder `path` of an image, whose trees are `layers`/<number> (topmost first), to `target`.
+
+    "" when it was done; "missing" where the image has nothing there, "file" where it is no folder. Raises StoreError, StoreFull.
+    """
+    code, text = _run(["copyup", layers, ":".join(map(str, numbers)), path, target], None)
+    if code in (3, 4):
+        return "missing" if code == 3 else "file"
+    if code:
+        raise _copy_error(text, code)
+    return ""
+
+
+def disk_usage(paths: list[str]) -> list[tuple[int, int, int]]:
+    """For each folder: bytes on disk, bytes as its files say, entries. One that is gone counts as nothing. Raises StoreError."""
+    found: list[tuple[int, int, int]] = []
+    for at in range(0, len(paths), 500):
+        reader, writer = os.pipe()
+        err_reader, err_writer = os.pipe()
+        try:
+            pid = _spawn(["du", *paths[at : at + 500]], None, writer, err_writer)
+        finally:
+            os.close(writer)
+            os.close(err_writer)
+        lines, complaint = _read_all(reader).splitlines(), _read_all(err_reader)
+        _pid, status = os.waitpid(pid, 0)
+        if status:
+            raise StoreError(f"measuring volumes: {complaint.strip() or status}")
+        for line in lines:
+            used, apparent, entries = map(int, line.split())
+            found.append((used, apparent, entries))
+    return found
+
+
+def _copy_error(text: str, code: int) -> StoreError:
+    said = text.strip() or f"exit code {code}"
+    if "No space left" in said:
+        return StoreFull(f"copying: {said}", hint="free some space on the file system of the store")
+    return StoreError(f"copying failed: {said}")
+
+
 class Packed:
     """The tar of a layer, made anew from its tree and its recipe, as a readable. Use it as a context manager.
 

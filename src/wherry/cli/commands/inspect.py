@@ -15,15 +15,15 @@ USAGE = "[OPTIONS] NAME|ID [NAME|ID...]"
 OPTIONS = (
     Option("format", "f", help="Format output using a Go template, or 'json'"),
     Option("size", "s", "bool", help="Display total file sizes if the type is container"),
-    Option("type", help="Only inspect objects of the given type (container|image)"),
+    Option("type", help="Only inspect objects of the given type (container|image|volume)"),
 )
 
 
 def run(context: Context, words: list[str]) -> int:
     parsed = parse(OPTIONS, words, later="inspect")
     needs_names(context, parsed.words)
-    if parsed.type not in ("", "container", "image"):
-        raise UsageError(f'unknown type: "{parsed.type}": must be one of "container", "image"')
+    if parsed.type not in ("", "container", "image", "volume"):
+        raise UsageError(f'unknown type: "{parsed.type}": must be one of "container", "image", "volume"')
     missing = f"error: no such {parsed.type or 'object'}: {{}}"
     system = context.engine.system
     return documents.show(context, parsed.words, parsed.format, lambda name: system.inspect_any(name, parsed.type, parsed.size), missing)

@@ -66,7 +66,11 @@ def _verbose(report: dict[str, Any]) -> str:
         size = sizes.human(max(0, found.size_rw), precision=3)
         row = [found.id[:12], found.image, command, str(found.local_volumes), size, _since(found.created_ns)]
         containers.append([*row, found.status_text, ",".join(found.names)])
-    return f"Images space usage:\n\n{table(images)}\nContainers space usage:\n\n{table(containers)}"
+    volumes = [["VOLUME NAME", "LINKS", "SIZE"]]
+    for volume in report["LocalVolumes"]["Items"]:
+        volumes.append([volume.name, str(len(volume.containers)), sizes.human(max(0, volume.size_bytes), precision=3)])
+    parts = (("Images", images), ("Containers", containers), ("Local Volumes", volumes))
+    return "\n".join(f"{title} space usage:\n\n{table(rows)}" for title, rows in parts)
 
 
 def _since(created_ns: int) -> str:

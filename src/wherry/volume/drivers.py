@@ -1,0 +1,25 @@
+"""Volume drivers by name: modules with the same functions.
+
+check(name, options)            the options of a new volume; raises InvalidArgument, Unsupported
+prepare(store, name, options)   what has to be there before a volume is; returns the driver's own state; may raise
+locate(store, id, row, mount)   a container starts: the mount with its source (and holder)
+inspect(store, row)             what `volume inspect` shows beside docker's keys
+removed(store, row)             the volume is about to be removed; raises when it must not be
+"""
+
+from __future__ import annotations
+
+from wherry.errors import NotFound
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from types import ModuleType
+
+
+def of(name: str) -> ModuleType:
+    """The driver of that name. Raises NotFound with docker's words."""
+    if name == "local":
+        from wherry.volume import local
+
+        return local
+    raise NotFound(f'error looking up volume plugin {name}: plugin "{name}" not found', hint="`local` is the driver that is there")
