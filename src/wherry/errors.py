@@ -107,6 +107,8 @@ class BuildError(WherryError):
         super().__init__(message, hint=hint, exit_code=exit_code)
         self.excerpt = excerpt
         self.log = log
+        # Of what a failed step saw and wrote, where the build was asked to keep it.
+        self.image = ""
 
 
 class MonitorError(WherryError):

@@ -88,7 +88,7 @@ class Builder:
         self._takes = takes
         self._no_cache = no_cache
         self._network = network
-        self._epoch_ns = epoch_ns
+        self.epoch_ns = epoch_ns
         self._tasks = {index: _Task(job) for index, job in all_jobs.items()}
         self._slots = threading.Semaphore(parallel)
         self._lock = threading.Lock()
@@ -227,11 +227,11 @@ class Builder:
     def key(self, step: Step, parent: str, digests: list[str]) -> str:
         """The key of a step on a parent, with the digests of what it takes in."""
         if isinstance(step, RunStep):
-            return keys.run(step, parent, digests, step.network or self._network)
+            return keys.run(step, parent, digests, step.network or self._network, self.epoch_ns)
         if isinstance(step, CopyStep):
-            return keys.copy(step, parent, digests, self._epoch_ns)
+            return keys.copy(step, parent, digests, self.epoch_ns)
         assert isinstance(step, WorkdirStep)
-        return keys.workdir(step, parent)
+        return keys.workdir(step, parent, self.epoch_ns)
 
     def _cached(self, key: str, label: str) -> tuple[int, int] | None:
         with self.db_lock:
@@ -292,6 +292,7 @@ class Builder:
             "folder": folder,
             "lowers": [] if linked else lowers,
             "actions": self._actions(step, taken, lowers if linked else []),
+            "epoch_ns": self.epoch_ns,
         }
         return int(self.worker.do(job)["latest_ns"])
 
@@ -304,7 +305,7 @@ class Builder:
             "chown": step.chown,
             "chmod": step.chmod,
             "destination": step.destination,
-            "epoch_ns": self._epoch_ns,
+            "epoch_ns": self.epoch_ns,
             "exclude": list(step.exclude),
             "parents": step.parents,
             "users": users,

@@ -59,9 +59,14 @@ class StageJob:
 
 
 def prepare(
-    stages: Stages, target: Stage, build_args: Mapping[str, str], resolve: Callable[[str, str, Stage], Base]
+    stages: Stages,
+    target: Stage,
+    build_args: Mapping[str, str],
+    resolve: Callable[[str, str, Stage], Base],
+    begin: Callable[[dict[str, Any]], None] = lambda config: None,
 ) -> tuple[dict[int, StageJob], list[StageJob]]:
-    """Apply all instructions of the stages that the target needs. `resolve(name, platform, stage)` finds a base image.
+    """Apply all instructions of the stages that the target needs. `resolve(name, platform, stage)` finds a base image, `begin` changes
+    the config that a stage starts from.
 
     Returns the jobs by stage and in the order in which each comes after its inputs. Raises BuildError.
     """
@@ -73,7 +78,7 @@ def prepare(
         stage = todo.pop(0)
         if stage.index in jobs:
             continue
-        job = _job(stages, stage, jobs, build_args, resolve, several)
+        job = _job(stages, stage, jobs, build_args, resolve, several, begin)
         missing = [s for s in job.extra_inputs if s not in jobs]
         jobs[stage.index] = job
         order.append(job)
@@ -89,6 +94,7 @@ def _job(
     build_args: Mapping[str, str],
     resolve: Callable[[str, str, Stage], Base],
     several: bool,
+    begin: Callable[[dict[str, Any]], None],
 ) -> StageJob:
     parent_stage = stages.base_of(stage)
     base: Base | None = None
@@ -102,6 +108,8 @@ def _job(
     else:
         base = resolve(stage.base, stage.platform, stage)
         state = State(copied(base.config), escape, build_args, stages.arguments)
+    if parent is None:
+        begin(state.config)
     if stage.name or several:
         state.global_args = {**stages.arguments, "TARGETSTAGE": stage.name or str(stage.index)}
     job = StageJob(stage, stage.label(several), state, base, parent)

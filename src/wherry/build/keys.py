@@ -38,12 +38,22 @@ def base(diff_ids: Iterable[str], platform: str) -> str:
     return of("image", list(diff_ids), platform)
 
 
-def run(step: RunStep, parent: str, mount_digests: Iterable[str], network: str) -> str:
+def run(step: RunStep, parent: str, mount_digests: Iterable[str], network: str, epoch_ns: int = -1) -> str:
     mounts = [
         f"{m.type} {m.target} {m.source} {m.from_} {m.id if m.type in ('cache', 'secret', 'ssh') else ''} {m.read_only} {m.size} {m.env}"
         for m in step.mounts
     ]
-    return of("run", parent, step.argv, step.env, step.cwd, step.user, mounts, mount_digests, network, step.security, step.script)
+    fields = (step.argv, step.env, step.cwd, step.user, mounts, mount_digests, network, step.security, step.script)
+    return of("run", parent, *fields, *_devices(step), *_time(epoch_ns))
+
+
+def _devices(step: RunStep) -> list[list[str]]:
+    return [["devices", *step.devices]] if step.devices else []
+
+
+def _time(epoch_ns: int) -> list[str]:
+    """Files of such a step have other times."""
+    return [f"epoch {epoch_ns}"] if epoch_ns >= 0 else []
 
 
 def copy(step: CopyStep, parent: str, digests: Iterable[str], epoch_ns: int) -> str:
@@ -61,5 +71,10 @@ def copy(step: CopyStep, parent: str, digests: Iterable[str], epoch_ns: int) -> 
     )
 
 
-def workdir(step: WorkdirStep, parent: str) -> str:
-    return of("workdir", parent, step.path, step.user)
+def workdir(step: WorkdirStep, parent: str, epoch_ns: int = -1) -> str:
+    return of("workdir", parent, step.path, step.user, *_time(epoch_ns))
+
+
+def merged(stage: str, made_ns: Iterable[int], *, everything: bool) -> str:
+    """Of a stage's layers made into one."""
+    return of("merged", stage, [str(n) for n in made_ns], str(everything))

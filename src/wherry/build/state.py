@@ -50,6 +50,7 @@ class RunStep(Step):
     security: str = ""
     script: tuple[str, str] = ("", "")
     proxies: tuple[str, ...] = ()
+    devices: tuple[str, ...] = ()
 
 
 class CopyStep(Step):
@@ -245,6 +246,7 @@ def _run(state: State, it: kinds.Run) -> None:
             it.security,
             script,
             tuple(f"{n}={state.build_args[n]}" for n in PROXIES if n in state.build_args and n not in state.arguments),
+            tuple(state.expanded(text, it) for text in it.devices),
         )
     )
 

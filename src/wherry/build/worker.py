@@ -16,6 +16,7 @@ from wherry.build import sources, tarring
 from wherry.build.chmod import Mode
 from wherry.build.copying import Copier, CopyError, Source
 from wherry.build.ignore import Ignore
+from wherry.build.merging import Merger, settle_times
 from wherry.build.rootfs import RootFs
 from wherry.kernel import inroot
 
@@ -97,6 +98,8 @@ def _layer(job: dict[str, Any], single: bool) -> dict[str, Any]:
         for number, action in enumerate(job["actions"]):
             _ACTIONS[action["do"]](root, action, made, f"{folder}/from{number}")
     _leave_upper(folder)
+    if job.get("epoch_ns", -1) >= 0:
+        settle_times(upper, job["epoch_ns"])
     return made
 
 
@@ -280,6 +283,8 @@ def _finish(job: dict[str, Any], single: bool) -> None:
         for path in job["stubs"]:
             _drop_stub(below, upper, path)
     inroot.unmount(folder + "/mnt")
+    if job.get("epoch_ns", -1) >= 0:
+        settle_times(folder + "/over/upper", job["epoch_ns"])
 
 
 def _drop_stub(below: RootFs, upper: RootFs, path: str) -> None:
@@ -364,6 +369,18 @@ def _hide(job: dict[str, Any], _single: bool) -> None:
         os.utime(target, ns=(found.st_mtime_ns, found.st_mtime_ns))
 
 
+def _merge(job: dict[str, Any], single: bool) -> None:
+    """Layers, lowest first, into one."""
+    if not job["lowers"]:
+        Merger(None).merge(job["trees"], job["target"])
+        return
+    os.mkdir(job["mount"])
+    with RootFs(job["lowers"], job["mount"], single=single) as base:
+        Merger(base).merge(job["trees"], job["target"])
+    inroot.unmount(job["mount"])
+    os.rmdir(job["mount"])
+
+
 def _rename(job: dict[str, Any], _single: bool) -> None:
     os.rename(job["from"], job["to"])
 
@@ -395,6 +412,7 @@ _JOBS: dict[str, Callable[[dict[str, Any], bool], Any]] = {
     "finish": _finish,
     "hide": _hide,
     "layer": _layer,
+    "merge": _merge,
     "place": _place,
     "rename": _rename,
     "same_root": _same_root,

@@ -61,5 +61,8 @@ class Plain:
         else:
             self._write(f"#{vertex.number} ERROR: {vertex.error}\n")
 
+    def close(self, *, failed: bool) -> None:
+        return
+
     def warning(self, text: str) -> None:
         self._write(f"\n{text}\n")

@@ -73,7 +73,7 @@ def _options(options: tuple[Option, ...]) -> list[str]:
     rows = []
     for option in sorted(options, key=lambda o: o.name):
         short = f"-{option.short}, " if option.short else "    "
-        kind = {"bool": "", "list": " list", "int": " int", "str": " string"}[option.kind]
+        kind = {"bool": "", "maybe": "", "list": " list", "int": " int", "str": " string"}[option.kind]
         if option.placeholder:
             kind = " " + option.placeholder
         rows.append((f"{short}--{option.name}{kind}", option.help + _default(option)))

@@ -26,7 +26,9 @@ class CountError(UsageError):
 
 
 class Option(Record):
-    """One option. `kind`: "bool", "str", "int", "list" (may be repeated). `check` turns a value's text into the value, or raises.
+    """One option. `kind`: "bool", "str", "int", "list" (may be repeated), "maybe" (a text, "true" where there is none).
+
+    `check` turns a value's text into the value, or raises.
 
     Of what `check` raises, what docker's client finds becomes a FlagError; a `UsageError` from it always does, and an
     InvalidArgument unless `late` is set: then it is an error of the engine's, as docker's daemon finds it.
@@ -101,7 +103,7 @@ def parse(options: tuple[Option, ...], words: list[str], *, interspersed: bool =
                     raise Help
                 _unknown_short(letters[0], word, later)
             letters = letters[1:]
-            if option.kind == "bool" and not letters.startswith("="):  # type: ignore[union-attr]
+            if option.kind in ("bool", "maybe") and not letters.startswith("="):  # type: ignore[union-attr]
                 _store(option, "true", values, given, "-" + option.short)  # type: ignore[union-attr, arg-type]
                 continue
             # pflag: -n=value, but "-n=" is the value "=".
@@ -140,7 +142,7 @@ def _refuse(flag: str, name: str, later: dict[str, str] | str) -> None:
 
 
 def _take(option: Option, equals: str, value: str, words: list[str], at: int, values: dict[str, Any], given: set[str], shown: str) -> int:
-    if option.kind == "bool":
+    if option.kind in ("bool", "maybe"):
         _store(option, value if equals else "true", values, given, shown)
         return at
     if not equals:

@@ -16,7 +16,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from types import TracebackType
 
-    from wherry.build.progress import Display
+    from wherry.build.progress import Display as Display
     from wherry.engine import Engine
     from wherry.engine.build_call import Survey
     from wherry.store import Store

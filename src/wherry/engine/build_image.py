@@ -6,12 +6,14 @@ import os
 import time
 from concurrent.futures import ThreadPoolExecutor
 
+from wherry.build import keys
 from wherry.engine import image_in
 from wherry.model import jsontext, times
 from wherry.store import layers, steps, treeop
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
     from wherry.build.builder import StageResult
@@ -54,7 +56,16 @@ def name_layers(store: Store, worker: Worker, numbers: list[int]) -> tuple[list[
 
 
 def document(
-    job: StageJob, result: StageResult, diff_ids: list[str], platform: Platform, *, labels: dict[str, str], created_ns: int
+    job: StageJob,
+    result: StageResult,
+    diff_ids: list[str],
+    platform: Platform,
+    *,
+    labels: dict[str, str],
+    created_ns: int,
+    unset_env: tuple[str, ...] = (),
+    squash: str = "",
+    with_history: bool = True,
 ) -> dict[str, Any]:
     """The image's config document. `created_ns` -1: a step's entry has the time at which its layer was made, so that a build that
     the cache answers gives the same image again.
@@ -72,11 +83,18 @@ def document(
     config = dict(job.state.config)
     if labels:
         config["Labels"] = {**(config.get("Labels") or {}), **labels}
+    if unset_env:
+        config["Env"] = [e for e in config.get("Env") or () if e.partition("=")[0] not in unset_env]
     author = job.state.author or (str(base.document.get("author") or "") if base is not None else "")
     history = list(base.history) if base is not None else []
+    if squash:
+        history = _squashed(history, _history(job), squash, _first_time(base, result, created_ns))
+        entries = []
+    else:
+        entries = _history(job)
     times_of = iter(result.made_ns)
     created = _first_time(base, result, created_ns)
-    for entry in _history(job):
+    for entry in entries:
         if entry.step:
             made_ns = next(times_of)
             created = times.format_ns(made_ns) if created_ns < 0 else created
@@ -95,8 +113,34 @@ def document(
         **({"author": author} if author else {}),
         "config": config,
         "rootfs": {"type": "layers", "diff_ids": diff_ids},
-        "history": history,
+        "history": history if with_history else [],
     }
+
+
+def _squashed(base: list[dict[str, Any]], new: list[History], squash: str, created: str) -> list[dict[str, Any]]:
+    """Every entry is there, and only the last one has a layer."""
+    kept = [{**entry, "empty_layer": True} for entry in base] if squash == "all" else base
+    found = [{"created": created, "created_by": entry.created_by, "comment": entry.comment, "empty_layer": True} for entry in new]
+    return [*kept, *found, {"created": created, "created_by": "squash", "comment": "layers made into one"}]
+
+
+def squash(
+    store: Store, worker: Worker, result: StageResult, base: int, move: Callable[[str, str], None], *, everything: bool
+) -> list[int]:
+    """The layers of an image with those above the lowest `base` ones (or all) made into one."""
+    below, above = ([], result.layers) if everything else (result.layers[:base], result.layers[base:])
+    if len(above) < 2 and not (everything and above):
+        return result.layers
+    key = keys.merged(result.key, [*result.made_ns, *below], everything=everything)
+    found = steps.find(store, key)
+    if found is None:
+        target = store.staging("merged")
+        os.mkdir(target, 0o755)
+        trees = [store.path("layers", str(n)) for n in above]
+        lowers = [store.path("layers", str(n)) for n in dict.fromkeys(below[::-1])]
+        worker.do({"do": "merge", "trees": trees, "target": target, "lowers": lowers, "mount": store.staging("base")})
+        found = steps.add(store, key, "squash", target, move)
+    return [*below, found[0]]
 
 
 def _first_time(base: Base | None, result: StageResult, created_ns: int) -> str:

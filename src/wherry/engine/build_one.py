@@ -12,16 +12,16 @@ from wherry.build.ignore import Ignore
 from wherry.build.jobs import Base, StageJob
 from wherry.build.progress import Reporter
 from wherry.build.progress import Vertex as Vertex
-from wherry.build.state import BUILT_IN, CopyStep
+from wherry.build.state import BUILT_IN, CopyStep, RunStep
 from wherry.build.takes import Takes
 from wherry.build.workers import Worker
-from wherry.engine import build_image, build_output
+from wherry.engine import build_image, build_manifest, build_output
 from wherry.engine.build_context import Inputs
 from wherry.engine.build_request import BuildRequest, BuildResult
 from wherry.engine.build_run import StepRunner, network_mode
 from wherry.errors import BuildError, InvalidArgument, Unsupported, WherryError
 from wherry.model import jsontext, platform, reference
-from wherry.store import images, treeop
+from wherry.store import images, steps, treeop
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -52,6 +52,8 @@ class OneBuild:
         self._context: Context | None = None
         self._source: Source | None = None
         self._findings: list[Finding] = []
+        self._squashed = ""
+        self._failed_image = ""
 
     def run(self) -> BuildResult:
         request = self._request
@@ -59,7 +61,7 @@ class OneBuild:
         with Inputs(self._store, request.context, request.dockerfile, ignorefile=request.ignorefile) as inputs:
             stages = self._parsed(inputs)
             target = stages.target(request.target)
-            all_jobs, order = jobs.prepare(stages, target, request.build_args, self.resolve)
+            all_jobs, order = jobs.prepare(stages, target, request.build_args, self.resolve, self._begin)
             self._warn_of_unused(stages, order)
             self._check(inputs, stages, order)
             scratch = self._store.staging("fetched")
@@ -80,7 +82,21 @@ class OneBuild:
             self._reporter.fail(vertex, error.message)
             raise
         self._reporter.done(vertex)
-        return found
+        first = found.stages[0]
+        if self._request.begin.base:
+            first = first.replace(base=self._request.begin.base)
+        return found.replace(stages=(first, *found.stages[1:]))
+
+    def _begin(self, config: dict[str, Any]) -> None:
+        """What the command line adds to a base image's config, and takes from it."""
+        begin = self._request.begin
+        for entry in begin.env:
+            name = entry.partition("=")[0]
+            config["Env"] = [e for e in config.get("Env") or () if e.partition("=")[0] != name] + [entry]
+        if not begin.inherit_labels:
+            config.pop("Labels", None)
+        for name in begin.unset_labels:
+            (config.get("Labels") or {}).pop(name, None)
 
     def platform_args(self) -> dict[str, str]:
         own, wanted = platform.host(), self._platform
@@ -151,6 +167,7 @@ class OneBuild:
 
     def _found(self, name: str, wanted: str) -> Base:
         from wherry.engine.registry import ensure
+        from wherry.engine.transfer_pull import Wishes
 
         chosen = platform.parse(wanted) if wanted else self._platform
         shown = reference.parse(name).tagged().canonical
@@ -158,7 +175,11 @@ class OneBuild:
         try:
             asked = str(chosen) if wanted or self._request.platform else ""
             image_id = ensure(
-                self._engine, name, self._request.pull, platform=asked, progress=lambda layer, text, _a, _b: self._note(vertex, layer, text)
+                self._engine,
+                name,
+                self._request.pull,
+                wishes=Wishes(platform=asked, access=self._request.access),
+                progress=lambda layer, text, _a, _b: self._note(vertex, layer, text),
             )
             row = images.find(self._store.db, image_id)
         except BaseException as error:
@@ -202,17 +223,40 @@ class OneBuild:
                 runner,
                 takes,
                 no_cache=no_cache,
-                network=network,
+                network=network + request.run.shown,
                 parallel=request.jobs or _PARALLEL,
                 epoch_ns=request.created_ns,
             )
             runner.attach(builder)
+            if request.keep_failed:
+                runner.on_failure = lambda step, layers, tree: self._keep_failed(builder, step, layers, tree)
             try:
                 result = builder.build(target.index)
+            except BuildError as error:
+                error.image = self._failed_image
+                raise
             finally:
                 if self._context is not None:
                     self._context.save()
             return self._exported(worker, builder, all_jobs[target.index], result)
+
+    def _keep_failed(self, builder: Builder, step: RunStep, layers: list[int], tree: str) -> None:
+        """An image of what a failed step saw and wrote, for a shell in it. The first one of several."""
+        if self._failed_image:
+            return
+        with builder.db_lock:
+            made = steps.add(self._store, "failed-" + os.urandom(8).hex(), step.label, tree, builder.move)
+            numbers, diff_ids = build_image.name_layers(self._store, builder.worker, [*layers[::-1], made[0]])
+            own: dict[str, Any] = {"Env": list(step.env), "WorkingDir": step.cwd, "User": step.user}
+            document = {
+                "architecture": self._platform.architecture,
+                "os": self._platform.os,
+                "config": own,
+                "rootfs": {"type": "layers", "diff_ids": diff_ids},
+                "history": [],
+            }
+            self._failed_image = build_image.commit(self._store, document, numbers, [])
+            self._store.db.execute("DELETE FROM build_steps WHERE key LIKE 'failed-%'")
 
     def _opened(self, inputs: Inputs) -> Context:
         if self._context is None:
@@ -235,25 +279,55 @@ class OneBuild:
         outputs = self._request.outputs
         image_id = ""
         if not outputs or any(output.needs_image for output in outputs) or self._targets:
-            image_id = self._committed(worker, job, result)
+            image_id = self._committed(worker, builder, job, result)
+        if image_id and self._request.shape.has_manifest:
+            build_manifest.shape(self._store, image_id, self._request.shape)
         for output in outputs:
-            build_output.write(self._engine, output, image_id, self._targets, worker, builder.paths(result.layers[::-1]), self._reporter)
-        return BuildResult(image_id, tuple(t.canonical for t in self._targets), tuple(self._findings))
+            paths = builder.paths(result.layers[::-1])
+            build_output.write(self._engine, output, image_id, self._targets, worker, paths, self._reporter, self._request.access)
+        found = BuildResult(image_id, tuple(t.canonical for t in self._targets), tuple(self._findings), platform=str(self._platform))
+        if not image_id:
+            return found
+        digest, media_type, size = build_manifest.described(self._store, image_id)
+        return found.replace(digest=digest, media_type=media_type, size=size)
 
-    def _committed(self, worker: Worker, job: StageJob, result: Any) -> str:
+    def _layers(self, worker: Worker, builder: Builder, job: StageJob, result: Any) -> list[int]:
+        """The image's layers, made into one as the request wants it."""
+        base = job
+        while base.parent is not None:
+            base = base.parent
+        below = len(base.base.layers) if base.base is not None else 0
+        self._squashed = ""
+        if not self._request.shape.squash:
+            return list(result.layers)
+        everything = self._request.shape.squash == "all"
+        found = build_image.squash(self._store, worker, result, below, builder.move, everything=everything)
+        if found != result.layers:
+            self._squashed = self._request.shape.squash
+        return found
+
+    def _committed(self, worker: Worker, builder: Builder, job: StageJob, result: Any) -> str:
         vertex = self._reporter.start("exporting to image")
         try:
             self._reporter.status(vertex, "exporting layers")
-            numbers, diff_ids = build_image.name_layers(self._store, worker, result.layers)
+            numbers, diff_ids = build_image.name_layers(self._store, worker, self._layers(worker, builder, job, result))
             self._reporter.status(vertex, "exporting layers done")
             base = job
             while base.parent is not None:
                 base = base.parent
-            if base.base is not None:
+            if base.base is not None and self._squashed != "all":
                 # A base's own digests are the ones that its registry knows.
                 diff_ids = [*base.base.diff_ids, *diff_ids[len(base.base.diff_ids) :]]
             document = build_image.document(
-                job, result, diff_ids, self._platform, labels=self._request.labels, created_ns=self._request.created_ns
+                job,
+                result,
+                diff_ids,
+                self._platform,
+                labels=self._request.labels,
+                created_ns=self._request.created_ns,
+                unset_env=self._request.begin.unset_env,
+                squash=self._squashed,
+                with_history=self._request.shape.history,
             )
             image_id = build_image.commit(self._store, document, numbers, self._targets)
             self._reporter.status(vertex, f"writing image {image_id} done")

@@ -4,11 +4,42 @@ from __future__ import annotations
 
 from wherry.engine.build_output import Output
 from wherry.engine.build_run import RunWishes
+from wherry.engine.transfer import Access
 from wherry.model.record import Record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from wherry.build.checks import Finding
+
+
+class Begin(Record):
+    """What the command line changes of the Dockerfile's beginning and of the result's config. `base`: --from."""
+
+    base: str = ""
+    env: tuple[str, ...] = ()
+    unset_env: tuple[str, ...] = ()
+    unset_labels: tuple[str, ...] = ()
+    inherit_labels: bool = True
+
+
+class Shape(Record):
+    """The form of the image: `squash` "new" (the layers above the base in one), "all" or "". `format` "oci", "docker" or "".
+
+    `annotations`: KEY=VALUE, with manifest:, index: or manifest-descriptor: before it. `compression` "" as `push` has it by default.
+    """
+
+    squash: str = ""
+    history: bool = True
+    format: str = ""
+    annotations: tuple[str, ...] = ()
+    compression: str = ""
+    level: int | None = None
+    force_compression: bool = False
+
+    @property
+    def has_manifest(self) -> bool:
+        """Whether the manifest's form is decided by the build and not by the push."""
+        return bool(self.format or self.annotations or self.compression or self.force_compression)
 
 
 class BuildRequest(Record):
@@ -33,6 +64,12 @@ class BuildRequest(Record):
     created_ns: int = -1
     jobs: int = 0
     ignorefile: str = ""
+    begin: Begin = Begin()
+    shape: Shape = Shape()
+    access: Access = Access()
+    skip_unused: bool = True
+    # Keep what a failed step wrote as an image, to look into.
+    keep_failed: bool = False
 
 
 class BuildResult(Record):
@@ -41,3 +78,7 @@ class BuildResult(Record):
     image_id: str
     names: tuple[str, ...] = ()
     findings: tuple[Finding, ...] = ()
+    digest: str = ""
+    media_type: str = ""
+    size: int = 0
+    platform: str = ""

@@ -56,6 +56,16 @@ class RunWishes(Record):
     secrets: dict[str, bytes] = {}
     ssh: dict[str, str] = {}
     dns: tuple[str, ...] = ()
+    # (host's path, path in the step, read-only)
+    volumes: tuple[tuple[str, str, bool], ...] = ()
+    # HostConfig's keys of limits
+    limits: dict[str, Any] = {}
+    cgroup_parent: str = ""
+
+    @property
+    def shown(self) -> str:
+        """What of it is part of a step's key."""
+        return "".join(f"|{source}:{target}:{ro}" for source, target, ro in self.volumes)
 
 
 class StepRunner:
@@ -68,6 +78,8 @@ class StepRunner:
         self._running: dict[str, tuple[int, int]] = {}
         self._lock = threading.Lock()
         self._stopped = False
+        # Gets the step, the layers below it (topmost first) and the tree that it wrote, which it may take.
+        self.on_failure: Callable[[RunStep, list[int], str], None] | None = None
 
     def attach(self, builder: Builder) -> None:
         self._builder = builder
@@ -93,10 +105,12 @@ class StepRunner:
                 self._same_root(layers, folder)
                 one = _OneStep(self, step, container_id, held)
                 code = one.run(layers, binds, output)
-                self._builder.worker.do(
-                    {"do": "finish", "folder": folder, "lowers": self._builder.paths(layers), "stubs": [*_STUBS, *one.targets]}
-                )
+                stubs = [*_STUBS, *one.targets]
+                finish = {"do": "finish", "folder": folder, "lowers": self._builder.paths(layers), "stubs": stubs}
+                self._builder.worker.do({**finish, "epoch_ns": self._builder.epoch_ns})
                 if code:
+                    if self.on_failure is not None:
+                        self.on_failure(step, layers, folder + "/over/upper")
                     raise BuildError(f'process "{" ".join(step.argv)}" did not complete successfully: exit code: {code}')
                 yield folder + "/over/upper"
         finally:
@@ -239,6 +253,8 @@ class _OneStep:
             "CapDrop": list(wishes.cap_drop),
             "SecurityOpt": list(wishes.security_opt),
             "ExtraHosts": list(wishes.extra_hosts),
+            **({"CgroupParent": wishes.cgroup_parent} if wishes.cgroup_parent else {}),
+            **wishes.limits,
         }
         record: dict[str, Any] = {"Config": config, "HostConfig": host, "Mounts": []}
         if self._store.uid == 0 and userns.current().mode == "host" and not insecure:
@@ -262,6 +278,7 @@ class _OneStep:
                 found += self._secret(mount, number)
             else:
                 found += self._ssh(mount, number)
+        found += [MountSpec("bind", target, source, ro, origin="--volume") for source, target, ro in self._runner.wishes.volumes]
         if self._step.script[0]:
             found.append(self._file("script", *self._step.script, mode=0o755))
         if userns.current().mode == "single" and not any(e.startswith("APT_CONFIG=") for e in self._step.env):

@@ -50,8 +50,12 @@ class Pushed(Record):
     size: int
 
 
-def push(store: Store, name: str, wishes: PushWishes, progress: Progress | None = None, *, source: str = "") -> Pushed:
-    """Send an image under its name (or `source` under the name `name`). Raises NotFound, AccessDenied, RegistryError, StoreError."""
+def push(
+    store: Store, name: str, wishes: PushWishes, progress: Progress | None = None, *, source: str = "", by_digest: bool = False
+) -> Pushed:
+    """Send an image under its name (or `source` under the name `name`; `by_digest`: without its tag).
+
+    Raises NotFound, AccessDenied, RegistryError, StoreError."""
     reference = references.parse(name).tagged()
     if reference.digest:
         raise InvalidArgument("cannot push a digest reference")
@@ -60,7 +64,7 @@ def push(store: Store, name: str, wishes: PushWishes, progress: Progress | None 
     show = progress or silent
     show("", f"The push refers to repository [{reference.repository}]", 0, 0)
     with repository, blobs.InUse(store):
-        return _Push(store, reference, row, repository, wishes, show).run()
+        return _Push(store, reference, row, repository, wishes, show).run(by_digest=by_digest)
 
 
 def push_all(store: Store, name: str, wishes: PushWishes, progress: Progress | None = None) -> list[Pushed]:
@@ -100,9 +104,9 @@ class _Push:
         if wishes.manifest_format not in _FORMATS:
             raise InvalidArgument(f"unknown format {wishes.manifest_format!r}: it is oci or v2s2")
 
-    def run(self) -> Pushed:
+    def run(self, *, by_digest: bool = False) -> Pushed:
         data, media_type = self.send()
-        digest = self._repository.put_manifest(self._reference.tag, data, media_type)
+        digest = self._repository.put_manifest(digests.of(data) if by_digest else self._reference.tag, data, media_type)
         self._remember(data, digest)
         self._progress("", f"{self._reference.tag}: digest: {digest} size: {len(data)}", 0, 0)
         return Pushed(self._reference.canonical, digest, len(data))

@@ -9,11 +9,14 @@ from wherry.cli.build_options import OPTIONS as OPTIONS
 from wherry.cli.build_progress import Plain
 from wherry.cli.context import write
 from wherry.cli.options import Parsed, parse
-from wherry.errors import BuildError, InvalidArgument, LaunchError, Unsupported, UsageError, WherryError
+from wherry.errors import BuildError, InvalidArgument, LaunchError, UsageError, WherryError
 from wherry.model import jsontext
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
     from wherry.cli.context import Context
     from wherry.engine.build import BuildRequest, BuildResult
 
@@ -24,17 +27,19 @@ def run(context: Context, words: list[str]) -> int:
     parsed = parse(OPTIONS, words, later="build")
     if len(parsed.words) != 1:
         raise UsageError(f"'{context.path}' requires 1 argument")
-    if parsed.progress not in ("auto", "plain", "quiet", "none"):
-        known = parsed.progress in ("tty", "rawjson")
-        raise (Unsupported if known else UsageError)(f"--progress {parsed.progress}: use plain or quiet")
+    if parsed.progress not in ("auto", "plain", "quiet", "none", "tty", "rawjson"):
+        raise UsageError(f'invalid argument "{parsed.progress}" for "--progress" flag: it is auto, plain, tty, rawjson or quiet')
     request = build_options.request(parsed)
     if parsed.check or parsed.call not in ("", "build"):
         return _call(context, "check" if parsed.check else parsed.call, request)
     quiet = parsed.quiet or parsed.progress in ("quiet", "none")
     try:
-        result = context.engine.build.build(request, None if quiet else Plain(_say))
+        with _log(parsed.logfile) as say:
+            result = _shown(context, request, _display(parsed, say, quiet))
     except (BuildError, LaunchError) as error:
-        return _failed(error)
+        code = _failed(error)
+        failed_image = getattr(error, "image", "")
+        return _shell(context, failed_image) if failed_image else code
     if result.findings and not quiet:
         from wherry.cli.build_call import summary
 
@@ -69,6 +74,70 @@ def _call(context: Context, text: str, request: BuildRequest) -> int:
     return 1 if report.findings else 0
 
 
+def _shown(context: Context, request: BuildRequest, display: Any) -> BuildResult:
+    failed = True
+    try:
+        result = context.engine.build.build(request, display)
+        failed = False
+        return result
+    finally:
+        if display is not None:
+            display.close(failed=failed)
+
+
+class _log:
+    """Where progress goes: standard error, or the file of --logfile."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._fd = -1
+
+    def __enter__(self) -> Callable[[str], None]:
+        if not self._path:
+            return _say
+        try:
+            self._fd = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
+        except OSError as error:
+            raise InvalidArgument(f"open {self._path}: {os.strerror(error.errno or 0).lower()}") from error
+        return lambda text: write(self._fd, os.fsencode(text))
+
+    def __exit__(self, *_error: object) -> None:
+        if self._fd >= 0:
+            os.close(self._fd)
+
+
+def _display(parsed: Parsed, say: Callable[[str], None], quiet: bool) -> Any:
+    """The graph on a terminal, lines elsewhere."""
+    if quiet:
+        return None
+    kind = parsed.progress
+    if kind == "rawjson":
+        from wherry.cli.build_rawjson import RawJson
+
+        return RawJson(say)
+    if kind == "tty" and not os.isatty(2):
+        raise UsageError("failed to get console: standard error is no terminal", hint="use --progress plain")
+    if kind == "tty" or kind == "auto" and os.isatty(2) and os.environ.get("TERM") != "dumb" and not parsed.logfile:
+        from wherry.cli.build_graph import Graph
+
+        return Graph()
+    return Plain(say)
+
+
+def _shell(context: Context, image: str) -> int:
+    """--on-error=shell: look around in the root of the step that failed; it goes when the shell ends."""
+    from wherry.cli.commands import run
+
+    _say("The root of the failed step, as it is (end with exit):\n")
+    interactive = os.isatty(0) and os.isatty(1)
+    words = ["--rm", "-i", *(["-t"] if interactive else []), "--network", "host", "--entrypoint", "", image, "/bin/sh"]
+    try:
+        run.run(context, words)
+    finally:
+        context.engine.images.remove(image, force=True)
+    return 1
+
+
 def _say(text: str) -> None:
     write(2, os.fsencode(text))
 
@@ -92,9 +161,17 @@ def _write_results(context: Context, parsed: Parsed, result: BuildResult) -> Non
     if parsed.iidfile:
         _write(parsed.iidfile, result.image_id)
     if parsed.metadata_file:
-        found: dict[str, str] = {}
+        found: dict[str, object] = {}
         if result.image_id:
-            found = {"containerimage.config.digest": result.image_id, "containerimage.digest": result.image_id}
+            system, _, architecture = result.platform.partition("/")
+            place = {"architecture": architecture.partition("/")[0], "os": system}
+            described = {"mediaType": result.media_type, "digest": result.digest, "size": result.size, "platform": place}
+            found = {
+                "buildx.build.ref": "default/default/" + result.image_id[7:32],
+                "containerimage.config.digest": result.image_id,
+                "containerimage.descriptor": described,
+                "containerimage.digest": result.digest,
+            }
         if result.names:
             found["image.name"] = ",".join(result.names)
         _write(parsed.metadata_file, jsontext.dumps(found, indent=2) + "\n")
