@@ -13,6 +13,7 @@ WherryError
 │   └── AccessDenied      it wants other credentials, or refuses these
 ├── BuildError            a Dockerfile is wrong, or one of its steps failed
 ├── LaunchError           a container's process could not be started
+├── ContainerError        a container that a program waited for ended with another code than 0
 ├── MonitorError          a monitor does not answer as it should
 └── HostError             the host lacks something; the hint says what to do
 """
@@ -95,6 +96,22 @@ class LaunchError(WherryError):
     def __init__(self, message: str, *, hint: str = "", exit_code: int | None = None, errno: int = 0) -> None:
         super().__init__(message, hint=hint, exit_code=exit_code)
         self.errno = errno
+
+
+class ContainerError(WherryError):
+    """Raised to programs only. `exit_code` is the container's, `stdout` and `stderr` are all that it wrote."""
+
+    id = "container"
+    daemon = False
+
+    def __init__(self, container_id: str, exit_code: int, stdout: bytes = b"", stderr: bytes = b"") -> None:
+        said = stderr.decode("utf-8", "replace").strip().rpartition("\n")[2]
+        super().__init__(
+            f"container {container_id[:12]} ended with exit code {exit_code}" + (f": {said}" if said else ""), exit_code=exit_code
+        )
+        self.container_id = container_id
+        self.stdout = stdout
+        self.stderr = stderr
 
 
 class BuildError(WherryError):

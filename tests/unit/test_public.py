@@ -10,9 +10,15 @@ import pytest
 import wherry
 from support.place import CHECKOUT
 
+NAMES = (
+    "AccessDenied ArchiveError BuildError Conflict Container ContainerError ContainerOptions Engine ExecResult HostError Image "
+    "InvalidArgument LaunchError MonitorError NotFound Output Pruned RegistryError StoreError StoreFull Stream Unsupported WherryError "
+    "__version__"
+).split()
+
 
 def test_exported_names() -> None:
-    assert wherry.__all__ == ["Engine", "WherryError", "__version__"]
+    assert wherry.__all__ == NAMES
     assert all(getattr(wherry, name) for name in wherry.__all__)
     assert dir(wherry) == sorted(wherry.__all__)
     with pytest.raises(AttributeError):

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from wherry.engine.create import CreateResult
     from wherry.engine.run import RunResult
     from wherry.engine.stats import Usage
+    from wherry.engine.stream import Stream
     from wherry.engine.top import Processes
     from wherry.errors import WherryError
     from wherry.model.container import ContainerSummary, CreateRequest, ExecRequest
@@ -60,6 +61,29 @@ class Containers:
         from wherry.engine.execute import execute
 
         return execute(self._engine, name, request)
+
+    def run_stream(self, request: CreateRequest) -> Stream:
+        """Create and start; the process's streams as values."""
+        from wherry.engine import stream
+
+        self._engine.sweep()
+        return stream.run(self._engine, request)
+
+    def start_stream(self, name: str) -> Stream:
+        from wherry.engine import stream
+
+        self._engine.sweep()
+        return stream.start(self._engine, name)
+
+    def attach_stream(self, name: str, *, stdin: bool = False, stdout: bool = True, stderr: bool = True) -> Stream:
+        from wherry.engine import stream
+
+        return stream.attach(self._engine, name, stdin=stdin, stdout=stdout, stderr=stderr)
+
+    def exec_stream(self, name: str, request: ExecRequest) -> Stream:
+        from wherry.engine import stream
+
+        return stream.exec(self._engine, name, request)
 
     def stop(self, name: str, *, timeout_s: int | None = None, signal: str = "") -> None:
         from wherry.engine.lifecycle import stop
@@ -164,6 +188,12 @@ class Containers:
         except NotFound:
             return False
         return True
+
+    def id_of(self, name: str) -> str:
+        """The whole id of the container that `name` means. Raises NotFound, InvalidArgument."""
+        from wherry.store import containers
+
+        return containers.find(self._engine.store.db, name).id
 
     def inspect(self, name: str, size: bool = False) -> dict[str, Any]:
         from wherry.engine.inspect import inspect

@@ -20,15 +20,36 @@ if TYPE_CHECKING:
     from wherry.engine import Engine
     from wherry.model.container import ExecRequest
     from wherry.runtime.plan import Plan
+    from wherry.store.actual import Actual
+    from wherry.store.containers import ContainerRow
 
 
 def execute(engine: Engine, name: str, request: ExecRequest) -> int | None:
     """Run a command in a container; its exit code, or None when detached. Raises Conflict (not running), LaunchError (126, 127)."""
-    store = engine.store
     keys = parse_detach_keys(request.detach_keys)
-    row, state = launch.running(store, name)
+    row, state = launch.running(engine.store, name)
     if request.tty and request.stdin and not request.detach and not os.isatty(0):
         raise InvalidArgument("cannot attach stdin to a TTY-enabled container because stdin is not a terminal")
+    size = window_size(0 if request.stdin else 1) if request.tty and not request.detach else (0, 0)
+    plan, pidfile = planned(engine, row, state, request, size)
+    if request.detach:
+        started(engine, row.id, plan, None, pidfile)
+        return None
+    ours, theirs = wire.pair()
+    with Session(ours, _streams(request, keys), None) as session:
+        for text in started(engine, row.id, plan, theirs, pidfile).warnings:
+            engine.warn(text)
+        try:
+            outcome = session.run()
+        except MonitorError:
+            # The container ended and its processes with it: docker reports 137 then.
+            return 137
+    return 0 if outcome.detached else outcome.exit_code
+
+
+def planned(engine: Engine, row: ContainerRow, state: Actual, request: ExecRequest, size: tuple[int, int] = (0, 0)) -> tuple[Plan, str]:
+    """The plan of a process in a running container, and the file that will hold its pid. `size`: rows and columns of a terminal."""
+    store = engine.store
     record = row.record()
     config, host = record["Config"], record["HostConfig"]
     context = launch.spec_context(store, row, record, {})
@@ -42,9 +63,7 @@ def execute(engine: Engine, name: str, request: ExecRequest) -> int | None:
             cwd=request.workdir or config.get("WorkingDir") or "/",
         ),
     )
-    streams = _streams(request, keys)
     exec_id = names.new_id()
-    rows, columns = window_size(0 if request.stdin else 1) if request.tty and not request.detach else (0, 0)
     mapping = userns.current()
     plan = compile.exec_plan(
         process,
@@ -60,31 +79,18 @@ def execute(engine: Engine, name: str, request: ExecRequest) -> int | None:
             mapping=mapping,
             tty=request.tty,
             stdin=request.stdin and not request.detach,
-            rows=rows,
-            columns=columns,
+            rows=size[0],
+            columns=size[1],
             cache=store.path("cache"),
         ),
     )
     if engine.debug is not None:
         for line in plan.lines():
             engine.debug(line)
-    pidfile = store.run_path(row.id, "exec", exec_id)
-    if request.detach:
-        _start(engine, row.id, plan, None, pidfile)
-        return None
-    ours, theirs = wire.pair()
-    with Session(ours, streams, None) as session:
-        for text in _start(engine, row.id, plan, theirs, pidfile).warnings:
-            engine.warn(text)
-        try:
-            outcome = session.run()
-        except MonitorError:
-            # The container ended and its processes with it: docker reports 137 then.
-            return 137
-    return 0 if outcome.detached else outcome.exit_code
+    return plan, store.run_path(row.id, "exec", exec_id)
 
 
-def _start(engine: Engine, container_id: str, plan: Plan, attach: socket | None, pidfile: str) -> launcher.Started:
+def started(engine: Engine, container_id: str, plan: Plan, attach: socket | None, pidfile: str) -> launcher.Started:
     """Start the process. A container that ended between our look and the launcher's is one that does not run."""
     try:
         return launcher.start_exec(plan, attach, pidfile)

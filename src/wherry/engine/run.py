@@ -43,7 +43,7 @@ def run(engine: Engine, request: CreateRequest, *, detach: bool, attach: frozens
     try:
         _write_cidfile(request.cidfile, row.id)
         if detach:
-            _started_or_removed(engine, row, None)
+            started_or_removed(engine, row, None)
             return RunResult(row.id)
         return _run_attached(engine, row, _streams(row.record()["Config"], attach, sig_proxy, keys))
     finally:
@@ -53,15 +53,15 @@ def run(engine: Engine, request: CreateRequest, *, detach: bool, attach: frozens
 def _run_attached(engine: Engine, row: ContainerRow, streams: Streams) -> RunResult:
     ours, theirs = wire.pair()
     with Session(ours, streams, lambda: wire.connect(engine.store.run_path(row.id))) as session:
-        _started_or_removed(engine, row, theirs, streams)
+        started_or_removed(engine, row, theirs, streams)
         finish(engine.store, row.id)
         if row.auto_remove:
-            _say(ours, wire.record(wire.CLAIM))
+            say(ours, wire.record(wire.CLAIM))
         outcome = session.run()
     return _ended(engine, row, ours, outcome)
 
 
-def _say(stream: socket, record: bytes) -> None:
+def say(stream: socket, record: bytes) -> None:
     """A monitor whose container was quick has left already; what it has said is still to be read."""
     try:
         stream.send(record)
@@ -69,7 +69,7 @@ def _say(stream: socket, record: bytes) -> None:
         return
 
 
-def _started_or_removed(engine: Engine, row: ContainerRow, theirs: socket | None, streams: Streams | None = None) -> None:
+def started_or_removed(engine: Engine, row: ContainerRow, theirs: socket | None, streams: Streams | None = None) -> None:
     try:
         size = _size(streams) if streams else (0, 0)
         launch.launch(engine, row, theirs, size=size, fresh=True)
@@ -88,7 +88,7 @@ def _ended(engine: Engine, row: ContainerRow, stream: socket, outcome: Outcome) 
     if outcome.detached:
         return RunResult(row.id, None, True)
     if row.auto_remove:
-        _drain(stream)
+        drain(stream)
         # The monitor has taken the tree apart; the row is ours to delete. A crash before it is durable leaves a row
         # without a folder, which every command knows as a removal to finish.
         with engine.store.db.transaction(durable=False) as db:
@@ -100,7 +100,7 @@ def _ended(engine: Engine, row: ContainerRow, stream: socket, outcome: Outcome) 
     return RunResult(row.id, outcome.exit_code)
 
 
-def _drain(stream: socket) -> None:
+def drain(stream: socket) -> None:
     """Wait until the monitor is gone."""
     stream.setblocking(True)
     try:
@@ -126,7 +126,7 @@ def start(engine: Engine, name: str, *, attach: bool, stdin: bool, sig_proxy: bo
     with Session(ours, streams, lambda: wire.connect(engine.store.run_path(row.id))) as session:
         launch.launch(engine, row, theirs, size=_size(streams))
         if row.auto_remove:
-            _say(ours, wire.record(wire.CLAIM))
+            say(ours, wire.record(wire.CLAIM))
         outcome = session.run()
     return _ended(engine, row, ours, outcome).exit_code
 
@@ -156,9 +156,9 @@ def _attached(engine: Engine, row: ContainerRow, streams: Streams) -> int | None
         | (wire.STREAM_STDERR if streams.stderr >= 0 else 0)
     )
     with Session(stream, streams, lambda: wire.connect(folder)) as session:
-        _say(stream, wire.record(wire.ATTACH, wanted.to_bytes(4, "little")))
+        say(stream, wire.record(wire.ATTACH, wanted.to_bytes(4, "little")))
         if row.auto_remove:
-            _say(stream, wire.record(wire.CLAIM))
+            say(stream, wire.record(wire.CLAIM))
         outcome = session.run()
     return _ended(engine, row, stream, outcome).exit_code
 

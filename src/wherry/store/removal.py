@@ -30,6 +30,8 @@ def make_folder(store: Store, container_id: str) -> None:
     os.mkdir(folder, 0o700)
     os.mkdir(folder + "/over", 0o700)
     os.mkdir(folder + "/over/upper", 0o755)
+    # The root folder of the container: a program that uses the API may have any mask.
+    os.chmod(folder + "/over/upper", 0o755)
     os.mkdir(folder + "/over/work", 0o700)
 
 
