@@ -5,6 +5,8 @@
 #include <poll.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/eventfd.h>
+#include <sys/inotify.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -165,4 +167,44 @@ void remove_groups(const struct plan *plan)
             poll(NULL, 0, 2);
         }
     }
+}
+
+/* A descriptor that becomes readable when the kernel ends a process of the container for want of memory; -1 where there is none. */
+int oom_watch(const struct plan *plan)
+{
+    struct cursor c;
+    struct op op;
+    char path[4096], text[64];
+    plan_rewind(plan, &c);
+    while (plan_next(&c, &op)) {
+        if (op.code != OP_CGROUP)
+            continue;
+        size_t n = text_append(path, sizeof path, 0, op.f[1].s);
+        if (op.f[0].i == 2) {
+            text_append(path, sizeof path, n, "/memory.events");
+            int fd = access(path, R_OK) ? -1 : inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
+            if (fd >= 0 && inotify_add_watch(fd, path, IN_MODIFY) >= 0)
+                return fd;
+            if (fd >= 0)
+                close(fd);
+            continue;
+        }
+        if (!strstr(op.f[1].s, "/memory/"))
+            continue;
+        text_append(path, sizeof path, n, "/memory.oom_control");
+        int control = open(path, O_RDONLY | O_CLOEXEC), fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+        size_t at = text_number(text, sizeof text, 0, fd);
+        at = text_append(text, sizeof text, at, " ");
+        text_number(text, sizeof text, at, control);
+        text_append(path, sizeof path, n, "/cgroup.event_control");
+        int bad = control < 0 || fd < 0 || write_file_at(AT_FDCWD, path, text);
+        if (control >= 0)
+            close(control);
+        if (!bad)
+            return fd;
+        if (fd >= 0)
+            close(fd);
+        return -1;
+    }
+    return -1;
 }

@@ -4,6 +4,7 @@
 #include "resolver.h"
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/wait.h>
@@ -28,6 +29,11 @@ int start(const struct plan *plan, int status)
     m.error[0] = 0;
     now_text(m.started, sizeof m.started);
     write_state();
+    if (!m.exec) {
+        if (m.oom_fd < 0)
+            m.oom_fd = oom_watch(plan);
+        event("start", "");
+    }
     return 0;
 }
 
@@ -70,6 +76,7 @@ static _Noreturn void end(const struct plan *plan)
         for (int i = 0; i < CLIENTS; i++)
             if (m.clients[i].fd >= 0)
                 exit_to(&m.clients[i]);
+        event_of_end("exec_die");
         if (m.run_dir[0])
             unlink(m.run_dir); /* for an exec: its pid file */
         _exit(0);
@@ -148,6 +155,29 @@ static void count_kills(const struct plan *plan)
     int64_t kills = oom_kills(plan);
     m.oom = kills > m.oom_seen;
     m.oom_seen = kills;
+    if (kills > m.oom_told)
+        event("oom", "");
+    m.oom_told = kills;
+}
+
+/* The kernel says that memory ran out; its count of those it has ended follows a moment later. */
+void out_of_memory(void)
+{
+    char news[4096];
+    struct plan plan;
+    while (read(m.oom_fd, news, sizeof news) > 0)
+        continue;
+    load_plan(&plan);
+    for (int tries = 0; m.running && tries < 10; tries++) {
+        int64_t kills = oom_kills(&plan);
+        if (kills > m.oom_told) {
+            m.oom_told = kills;
+            event("oom", "");
+            break;
+        }
+        poll(NULL, 0, 3);
+    }
+    plan_free(&plan);
 }
 
 void process_ended(int status)
@@ -169,8 +199,10 @@ void settle(void)
     for (int i = 0; i < 3; i++)
         close_stream(i);
     load_plan(&plan);
-    if (!m.exec)
+    if (!m.exec) {
         count_kills(&plan);
+        event_of_end("die");
+    }
     if (wants_restart())
         plan_restart();
     else

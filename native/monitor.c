@@ -47,8 +47,8 @@ static int must_wait(const struct client *c) { return (c->streams & IN) && m.in_
 
 static void loop(void)
 {
-    struct pollfd p[CLIENTS + 7];
-    struct client *of[CLIENTS + 7];
+    struct pollfd p[CLIENTS + 8];
+    struct client *of[CLIENTS + 8];
     for (;;) {
         int n = 0, held = behind();
         p[n].fd = m.signal_fd, p[n].events = POLLIN, of[n++] = NULL;
@@ -87,6 +87,8 @@ static void loop(void)
             if (!busy)
                 continue;
         }
+        int oom_at = n;
+        p[n].fd = m.running ? m.oom_fd : -1, p[n].events = POLLIN, p[n].revents = 0, of[n++] = NULL;
         int ready = poll(p, (nfds_t)n, due_ms());
         if (ready < 0 && errno != EINTR)
             _exit(125);
@@ -115,13 +117,15 @@ static void loop(void)
                 read_client(of[i]);
         }
         for (int i = out_at; i < n; i++) {
-            if (!p[i].revents)
+            if (!p[i].revents || i == oom_at)
                 continue;
             if (p[i].events == POLLOUT)
                 write_input();
             else if (!behind())
                 read_output(p[i].fd == m.proc.stdio[2] ? 2 : 1);
         }
+        if (p[oom_at].revents)
+            out_of_memory();
         int64_t now = now_ms();
         if (m.running && m.kill_at_ms && now >= m.kill_at_ms) {
             m.kill_at_ms = 0;
@@ -279,7 +283,7 @@ static _Noreturn void monitor(int plan_fd, int status, int attach, int exec, con
     sigprocmask(SIG_BLOCK, &set, NULL);
     signal(SIGPIPE, SIG_IGN);
     m.signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
-    m.listen_fd = m.run_fd = m.state_fd = m.live_fd = -1;
+    m.listen_fd = m.run_fd = m.state_fd = m.live_fd = m.oom_fd = -1;
     log_off();
     if (!exec) {
         open_places(status);

@@ -28,7 +28,8 @@ struct monitor {
     int64_t max_retries, restarts, delay_ms, restart_at_ms, started_ms;
     int by_hand, stopping, remove, paused;
     int64_t kill_at_ms;
-    int64_t timeout_ms, oom_seen;
+    int64_t timeout_ms, oom_seen, oom_told;
+    int oom_fd;
     /* last run */
     int code, signal, oom;
     char started[32], finished[32], error[512];
@@ -80,10 +81,15 @@ void take_last_words(void);
 void welcome(void);
 void ctl_forget(void);
 
+/* events.c: what is told to `wherry events` */
+void event(const char *action, const char *extra);
+void event_of_end(const char *action);
+
 /* life.c: start, end, restart */
 int start(const struct plan *plan, int status);
 int kill_init(int sig);
 int pause_or_go_on(int on);
+void out_of_memory(void);
 void process_ended(int status);
 void settle(void);
 void start_again(void);

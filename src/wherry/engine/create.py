@@ -10,7 +10,7 @@ from wherry.errors import InvalidArgument, NotFound
 from wherry.kernel import process
 from wherry.model import jsontext, names
 from wherry.model.record import Record
-from wherry.store import containers, leases, removal
+from wherry.store import containers, events, leases, removal
 from wherry.store.containers import ContainerRow
 
 TYPE_CHECKING = False
@@ -120,6 +120,8 @@ def _store(store: Store, row: ContainerRow, record: dict[str, Any], uses: tuple[
             from wherry.engine import volume_mounts
 
             volume_mounts.store_uses(db, row.id, uses)
+        events.describe(store, row)
+    events.container(store, row, "create")
     return row.replace(record_text=jsontext.dumps(record))
 
 

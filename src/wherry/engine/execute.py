@@ -12,6 +12,7 @@ from wherry.model import names
 from wherry.runtime import compile, launcher, spec, wire
 from wherry.runtime.attach import Session, Streams, parse_detach_keys, window_size
 from wherry.runtime.compile import ExecLaunch
+from wherry.store import events
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -71,6 +72,7 @@ def planned(engine: Engine, row: ContainerRow, state: Actual, request: ExecReque
             id=exec_id,
             container_id=row.id,
             run_folder=store.run_path(row.id),
+            state_folder=store.path("containers", row.id),
             record=record,
             pid=state.pid,
             pid_start=state.pid_start,
@@ -87,6 +89,9 @@ def planned(engine: Engine, row: ContainerRow, state: Actual, request: ExecReque
     if engine.debug is not None:
         for line in plan.lines():
             engine.debug(line)
+    words = " ".join(request.cmd)
+    events.container(store, row, f"exec_create: {words}", execID=exec_id)
+    events.container(store, row, f"exec_start: {words}", execID=exec_id)
     return plan, store.run_path(row.id, "exec", exec_id)
 
 

@@ -54,6 +54,19 @@ class Images:
     def __init__(self, store: Store) -> None:
         self._store = store
 
+    def _tell(self, action: str, actor: str, name: str) -> None:
+        from wherry.store import events
+
+        events.append(self._store, "image", action, actor, {"name": name})
+
+    def _tell_removal(self, done: builtins.list[tuple[str, str]], ident: str) -> None:
+        """Of several that prune takes, the image is the first that is deleted after the names."""
+        for word, what in done:
+            if word == "Untagged":
+                self._tell("untag", ident or what, what)
+            elif not ident or what == ident:
+                self._tell("delete", what, what)
+
     def get(self, name: str) -> ImageRecord:
         """The image for a new container. Raises NotFound."""
         row = images.find(self._store.db, name)
@@ -80,7 +93,9 @@ class Images:
         """Make an image of one layer out of a tar of a root file system (a path or a descriptor); returns its id."""
         from wherry.engine.image_in import import_
 
-        return import_(self._store, source, name=reference or "", changes=changes, message=message, platform=platform or "")
+        found = import_(self._store, source, name=reference or "", changes=changes, message=message, platform=platform or "")
+        self._tell("import", found, reference or found)
+        return found
 
     def load(
         self, source: str | int, *, quiet: bool = False, platform: str | None = None, progress: Callable[[str], None] | None = None
@@ -88,7 +103,11 @@ class Images:
         """Load the images of an archive; returns docker's lines ("Loaded image: …")."""
         from wherry.engine.image_in import load
 
-        return load(self._store, source, platform=platform or "", progress=None if quiet else progress)
+        lines = load(self._store, source, platform=platform or "", progress=None if quiet else progress)
+        for line in lines:
+            name = line.partition(": ")[2].strip()
+            self._tell("load", images.find(self._store.db, name).id, name)
+        return lines
 
     def inspect(self, name: str) -> dict[str, Any]:
         from wherry.engine.image_list import inspect
@@ -104,12 +123,16 @@ class Images:
         """Remove a name, and the image with its last one; returns ("Untagged"|"Deleted", what). Raises Conflict, NotFound."""
         from wherry.engine.image_remove import remove
 
-        return remove(self._store, name, force=force)
+        ident = images.find(self._store.db, name).id
+        done = remove(self._store, name, force=force)
+        self._tell_removal(done, ident)
+        return done
 
     def tag(self, source: str, target: str) -> None:
         from wherry.engine.image_remove import tag
 
         tag(self._store, source, target)
+        self._tell("tag", images.find(self._store.db, target).id, target)
 
     def untag(self, name: str, *names: str) -> None:
         from wherry.engine.image_remove import untag
@@ -120,7 +143,9 @@ class Images:
         """Remove dangling images (`all`: every unused one); what was removed, and the bytes that came free."""
         from wherry.engine.image_remove import prune
 
-        return prune(self._store, all=all, filters=filters or {})
+        done, freed = prune(self._store, all=all, filters=filters or {})
+        self._tell_removal(done, "")
+        return done, freed
 
     def list(self, all: bool = False, filters: dict[str, list[str]] | None = None) -> list[ImageSummary]:
         from wherry.engine.image_list import listing
@@ -139,13 +164,17 @@ class Images:
         """Fetch an image from its registry. `progress(layer, status, bytes there, bytes in all)`; an empty layer is a line by itself."""
         from wherry.engine.transfer_pull import Wishes, pull
 
-        return pull(self._store, name, wishes or Wishes(), progress)
+        found = pull(self._store, name, wishes or Wishes(), progress)
+        self._tell("pull", name, name)
+        return found
 
     def push(self, name: str, *, wishes: PushWishes | None = None, progress: Progress | None = None, source: str = "") -> Pushed:
         """Send an image to its registry, under its own name or `source` under another one."""
         from wherry.engine.transfer_push import PushWishes, push
 
-        return push(self._store, name, wishes or PushWishes(), progress, source=source)
+        found = push(self._store, name, wishes or PushWishes(), progress, source=source)
+        self._tell("push", name, name)
+        return found
 
     def push_all(self, name: str, *, wishes: PushWishes | None = None, progress: Progress | None = None) -> builtins.list[Pushed]:
         """Every local tag of a repository."""

@@ -10,7 +10,7 @@ from wherry.errors import Conflict, HostError, LaunchError, WherryError
 from wherry.kernel import cgroup, process, userns
 from wherry.runtime import compile, launcher, spec
 from wherry.runtime.compile import Launch
-from wherry.store import actual, containers, removal
+from wherry.store import actual, containers, events, removal
 from wherry.store.locks import FolderLock
 
 TYPE_CHECKING = False
@@ -57,6 +57,8 @@ def _launch(engine: Engine, row: ContainerRow, attach: socket | None, size: tupl
     joins = joined_processes(store, record["HostConfig"])
     lacking = limits.prepare(record["HostConfig"])
     make_run_folder(store, row.id)
+    if not os.path.exists(store.path("containers", row.id, "attrs")):
+        events.describe(store, row)  # made by an older wherry, or torn by a power cut
     _write_files(store, row, record)
     context = spec_context(store, row, record, joins)
     mounts = modes.mount_specs(record)

@@ -11,7 +11,7 @@ from wherry.kernel import cgroup, process
 from wherry.model import names, signals
 from wherry.runtime import wire
 from wherry.runtime.wire import Control
-from wherry.store import actual, containers, removal
+from wherry.store import actual, containers, events, removal
 from wherry.store.locks import FolderLock
 
 TYPE_CHECKING = False
@@ -36,7 +36,7 @@ def stop(engine: Engine, name: str, *, timeout_s: int | None, signal: str) -> No
     row = containers.find(store.db, name)
     control = _ask_to_stop(store, row, timeout_s, signal)
     if control is not None:
-        _wait_for_end(store, row, control)
+        _wait_for_end(store, row, control, stopped=True)
     _finish_auto_removed(store, row)
 
 
@@ -55,6 +55,7 @@ def _ask_to_stop(store: Store, row: ContainerRow, timeout_s: int | None, signal:
         timeout_s = DEFAULT_STOP_TIMEOUT_S if configured is None else int(configured)
     try:
         control = Control(store.run_path(row.id))
+        events.container(store, row, "kill", signal=str(number))
         control.ask(wire.STOP, wire.pack_i64(number, -1 if timeout_s < 0 else timeout_s * 1000))
         return control
     except MonitorError:
@@ -62,13 +63,15 @@ def _ask_to_stop(store: Store, row: ContainerRow, timeout_s: int | None, signal:
         return None
 
 
-def _wait_for_end(store: Store, row: ContainerRow, control: Control) -> None:
+def _wait_for_end(store: Store, row: ContainerRow, control: Control, *, stopped: bool = False) -> None:
     with control:
         control.drain()
     # The monitor closes its sockets as the last thing before it exits; its pid may need a moment more.
     state = actual.read(store, row)
     if state.alive:
         _until_gone(state.monitor_pid, state.monitor_start)
+    if stopped:
+        events.container(store, row, "stop")
 
 
 def _until_gone(pid: int, start: int, wait_s: float = 5.0) -> None:
@@ -94,7 +97,7 @@ def _finish_auto_removed(store: Store, row: ContainerRow) -> None:
         return
     with store.db.transaction(durable=False) as db:
         if not os.path.isdir(store.path("containers", row.id)):
-            containers.delete(db, row.id)
+            events.remove_row(store, db, row.id)
 
 
 def stop_many(engine: Engine, given: list[str], *, timeout_s: int | None, signal: str) -> Iterator[tuple[str, WherryError | None]]:
@@ -109,7 +112,7 @@ def stop_many(engine: Engine, given: list[str], *, timeout_s: int | None, signal
     for name, found, control, failure in waiting:
         if found is not None:
             if control is not None:
-                _wait_for_end(engine.store, found, control)
+                _wait_for_end(engine.store, found, control, stopped=True)
             _finish_auto_removed(engine.store, found)
         yield name, failure
 
@@ -122,6 +125,7 @@ def restart(engine: Engine, name: str, *, timeout_s: int | None, signal: str) ->
             raise Conflict(f"container {row.id} was started with --rm: stopping it would remove it", hint="use `stop` and `run` again")
         stop(engine, row.id, timeout_s=timeout_s, signal=signal)
     launch.launch(engine, containers.find(engine.store.db, row.id), None)
+    events.container(engine.store, row, "restart")
 
 
 def kill(engine: Engine, name: str, signal: str) -> None:
@@ -132,6 +136,7 @@ def kill(engine: Engine, name: str, signal: str) -> None:
     state = actual.read(store, row)
     if state.status not in ("running", "paused", "restarting"):
         raise Conflict(f"cannot kill container: {name}: container {row.id} is not running")
+    events.container(store, row, "kill", signal=str(number))
     ends = number in (_SIGKILL, _SIGTERM)
     if ends:
         containers.set_wanted(store.db, row.id, "stopped")
@@ -178,6 +183,7 @@ def _prepare_removal(store: Store, row: ContainerRow, force: bool) -> Control | 
     containers.set_wanted(store.db, row.id, "stopped")
     try:
         control = Control(store.run_path(row.id))
+        events.container(store, row, "kill", signal=str(_SIGKILL))
         control.ask(wire.STOP, wire.pack_i64(_SIGKILL, 0))
         return control
     except MonitorError:
@@ -229,7 +235,7 @@ def _forget(store: Store, rows: list[ContainerRow], *, volumes: bool = False) ->
         return
     with store.db.transaction() as db:
         for row in rows:
-            containers.delete(db, row.id, volumes=volumes)
+            events.remove_row(store, db, row.id, volumes=volumes)
     for row in rows:
         removal.drop_run_folder(store, row.id)
     removal.drop_trees(store, [f"rm-{row.id}" for row in rows])
@@ -254,6 +260,9 @@ def rename(engine: Engine, name: str, new: str) -> None:
         raise InvalidArgument("Renaming a container with the same name as its current name")
     with store.db.transaction() as db:
         containers.rename(db, row.id, new)
+    renamed = row.replace(name=new)
+    events.describe(store, renamed)
+    events.container(store, renamed, "rename", oldName="/" + row.name)
 
 
 def wait(engine: Engine, name: str, condition: str) -> int:

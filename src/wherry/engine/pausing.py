@@ -6,7 +6,7 @@ from wherry.errors import Conflict, MonitorError
 from wherry.kernel import cgroup
 from wherry.runtime import wire
 from wherry.runtime.wire import Control
-from wherry.store import actual, containers
+from wherry.store import actual, containers, events
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ def pause(engine: Engine, name: str) -> None:
             hint="use `kill -s STOP` for the first process alone; docs/guides/limits.md says who has control groups",
         )
     _ask(engine, row.id, 1, "pause")
+    events.container(engine.store, row, "pause")
 
 
 def unpause(engine: Engine, name: str) -> None:
@@ -37,6 +38,7 @@ def unpause(engine: Engine, name: str) -> None:
     if actual.read(engine.store, row).status != "paused":
         raise Conflict(f"Container {row.id} is not paused")
     _ask(engine, row.id, 0, "unpause")
+    events.container(engine.store, row, "unpause")
 
 
 def _ask(engine: Engine, container_id: str, on: int, verb: str) -> None:

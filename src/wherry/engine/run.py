@@ -10,7 +10,7 @@ from wherry.errors import Conflict, InvalidArgument, WherryError
 from wherry.model.record import Record
 from wherry.runtime import wire
 from wherry.runtime.attach import Outcome, Session, Streams, parse_detach_keys, window_size
-from wherry.store import actual, containers, removal
+from wherry.store import actual, containers, events, removal
 from wherry.store.locks import FolderLock
 
 TYPE_CHECKING = False
@@ -53,6 +53,7 @@ def run(engine: Engine, request: CreateRequest, *, detach: bool, attach: frozens
 def _run_attached(engine: Engine, row: ContainerRow, streams: Streams) -> RunResult:
     ours, theirs = wire.pair()
     with Session(ours, streams, lambda: wire.connect(engine.store.run_path(row.id))) as session:
+        events.container(engine.store, row, "attach")
         started_or_removed(engine, row, theirs, streams)
         finish(engine.store, row.id)
         if row.auto_remove:
@@ -92,7 +93,7 @@ def _ended(engine: Engine, row: ContainerRow, stream: socket, outcome: Outcome) 
         # The monitor has taken the tree apart; the row is ours to delete. A crash before it is durable leaves a row
         # without a folder, which every command knows as a removal to finish.
         with engine.store.db.transaction(durable=False) as db:
-            containers.delete(db, row.id)
+            events.remove_row(engine.store, db, row.id)
         if '"volume"' in row.record_text:
             from wherry.engine.lifecycle import drop_doomed_volumes
 
@@ -124,6 +125,7 @@ def start(engine: Engine, name: str, *, attach: bool, stdin: bool, sig_proxy: bo
         return _attached(engine, row, streams)
     ours, theirs = wire.pair()
     with Session(ours, streams, lambda: wire.connect(engine.store.run_path(row.id))) as session:
+        events.container(engine.store, row, "attach")
         launch.launch(engine, row, theirs, size=_size(streams))
         if row.auto_remove:
             say(ours, wire.record(wire.CLAIM))
@@ -156,6 +158,7 @@ def _attached(engine: Engine, row: ContainerRow, streams: Streams) -> int | None
         | (wire.STREAM_STDERR if streams.stderr >= 0 else 0)
     )
     with Session(stream, streams, lambda: wire.connect(folder)) as session:
+        events.container(engine.store, row, "attach")
         say(stream, wire.record(wire.ATTACH, wanted.to_bytes(4, "little")))
         if row.auto_remove:
             say(stream, wire.record(wire.CLAIM))

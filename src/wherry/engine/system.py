@@ -9,6 +9,7 @@ from wherry.version import VERSION
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from typing import Any
 
     from wherry.engine import Engine
@@ -41,6 +42,19 @@ class System:
         from wherry.engine.hostinfo import info
 
         return info(self._engine)
+
+    def events(
+        self,
+        *,
+        since_ns: int | None = None,
+        until_ns: int | None = None,
+        filters: dict[str, list[str]] | None = None,
+        follow: bool = True,
+    ) -> Iterator[dict[str, Any]]:
+        """docker's events as documents; `since_ns` and `until_ns` are nanoseconds since the epoch. See engine/events.py."""
+        from wherry.engine.events import stream
+
+        return stream(self._engine, since_ns=since_ns, until_ns=until_ns, filters=filters or {}, follow=follow)
 
     def df(self, verbose: bool = False) -> dict[str, Any]:
         """{"Images": …, "Containers": …, "LocalVolumes": …, "BuildCache": …}: counts, bytes and what can be had back."""

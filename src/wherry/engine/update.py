@@ -10,7 +10,7 @@ from wherry.errors import Conflict, HostError, InvalidArgument, MonitorError
 from wherry.kernel import cgroup
 from wherry.runtime import limits, wire
 from wherry.runtime.wire import Control
-from wherry.store import actual, containers
+from wherry.store import actual, containers, events
 from wherry.store.locks import FolderLock
 
 TYPE_CHECKING = False
@@ -43,6 +43,7 @@ def update(engine: Engine, name: str, changes: dict[str, Any], restart: dict[str
         record["HostConfig"] = new
         with store.db.transaction() as db:
             containers.set_record(db, row.id, record)
+    events.container(store, row, "update")
     return warnings
 
 

@@ -140,6 +140,7 @@ class ExecLaunch(Record):
     id: str
     container_id: str
     run_folder: str
+    state_folder: str
     record: dict[str, Any]
     pid: int
     pid_start: int
@@ -177,6 +178,7 @@ def exec_plan(process: dict[str, Any], launch: ExecLaunch) -> Plan:
     plan = Plan()
     plan.add("ID", launch.id)
     plan.add("RUN_DIR", launch.run_folder)
+    plan.add("STATE_DIR", launch.state_folder)
     plan.add("STDIO", int(launch.tty), int(launch.stdin), 1, launch.rows, launch.columns)
     _root_namespace(plan, launch.mapping, launch.monitor_pid)
     host = launch.record["HostConfig"]

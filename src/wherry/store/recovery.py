@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 
 from wherry.kernel import process
-from wherry.store import containers, removal
+from wherry.store import events, removal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def _containers(store: Store) -> list[str]:
         doomed.append(f"rm-{container_id}")
     for container_id in set(rows) - on_disk:
         if rows[container_id] or os.path.lexists(store.path("staging", f"rm-{container_id}")):
-            containers.delete(store.db, container_id)
+            events.remove_row(store, store.db, container_id)
         else:
             removal.make_folder(store, container_id)
     return doomed

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 
 from wherry.kernel import process
-from wherry.store import actual, containers, treeop
+from wherry.store import actual, events, treeop
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ def remove_locked(store: Store, container_id: str) -> None:
     """Remove a container that is not running and whose lock the caller holds."""
     doomed = f"rm-{container_id}"
     set_aside(store, container_id)
-    containers.delete(store.db, container_id)
+    events.remove_row(store, store.db, container_id)
     drop_run_folder(store, container_id)
     drop_trees(store, [doomed])
 
@@ -68,7 +68,7 @@ def finish(store: Store, container_id: str) -> None:
     if store.db.row("SELECT 1 FROM containers WHERE id = ?", (container_id,)) and not os.path.lexists(
         store.path("containers", container_id)
     ):
-        containers.delete(store.db, container_id)
+        events.remove_row(store, store.db, container_id)
 
 
 def drop_half_made(store: Store, marker: str) -> None:

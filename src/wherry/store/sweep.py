@@ -11,7 +11,7 @@ import os
 
 from wherry.errors import Conflict, NotFound
 from wherry.kernel import cgroup, process
-from wherry.store import actual, containers, recovery, removal
+from wherry.store import actual, containers, events, recovery, removal
 from wherry.store.locks import FolderLock
 
 TYPE_CHECKING = False
@@ -109,6 +109,10 @@ def _end(store: Store, container_id: str) -> None:
             finished=actual.last_sign(store, container_id),
             restarts=int(state.get("restarts") or 0),
         )
+        try:
+            events.container(store, containers.find(store.db, container_id), "die", exitCode="137")
+        except NotFound:
+            pass  # a step of a build
     cgroup.remove(container_id)
     removal.drop_run_folder(store, container_id)
 
@@ -149,7 +153,7 @@ def _auto_removed(store: Store, live: set[str]) -> None:
         except Conflict:
             continue
         except NotFound:
-            containers.delete(store.db, container_id)
+            events.remove_row(store, store.db, container_id)
 
 
 def _unlink(path: str) -> None:
