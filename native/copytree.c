@@ -1,6 +1,7 @@
 /* `copytree FROM TO` and `copyup LAYERS NUMBERS PATH TO`: a tree copied with owners, modes, times, extended attributes, hard links and
  * holes, by reflink where the file system has it. The tree may change meanwhile, and whoever changes it may be hostile: every step is
  * an open of one name below a descriptor, and no link is followed. */
+#include "links.h"
 #include "tree.h"
 #include "wherry.h"
 #include <errno.h>
@@ -24,11 +25,9 @@
 #define PATH 4096
 #define XATTR_MAX (64 * 1024)
 
-struct seen { uint64_t dev, ino; char *path; };
 struct copy {
     int root, no_clone, no_range;
-    struct seen *seen;
-    size_t seen_n, seen_size;
+    struct links links;
     char path[PATH];
     char names[XATTR_MAX], value[XATTR_MAX], block[1 << 18];
 };
@@ -128,45 +127,18 @@ static int copy_data(struct copy *c, int from, int to, const struct stat *st)
 /* Make a name of an earlier file's. 1: done. */
 static int linked(struct copy *c, int to, const char *name, const struct stat *st)
 {
-    for (size_t i = st->st_ino; c->seen_size; i++) {
-        struct seen *s = &c->seen[i & (c->seen_size - 1)];
-        if (!s->path)
-            return 0;
-        if (s->ino == st->st_ino && s->dev == st->st_dev)
-            return linkat(c->root, s->path, to, name, 0) == 0;
-    }
-    return 0;
-}
-
-static void place_seen(struct copy *c, struct seen s)
-{
-    size_t i = s.ino;
-    while (c->seen[i & (c->seen_size - 1)].path)
-        i++;
-    c->seen[i & (c->seen_size - 1)] = s;
+    const char *first = links_find(&c->links, st);
+    return first && linkat(c->root, first, to, name, 0) == 0;
 }
 
 static void note(struct copy *c, const char *name, size_t n, const struct stat *st)
 {
-    if (n + strlen(name) + 2 > PATH)
+    size_t len = strlen(name);
+    if (n + len + 2 > PATH)
         return; /* no path leads there in one step: its other names become files of their own */
-    if (2 * c->seen_n + 2 > c->seen_size) {
-        struct seen *old = c->seen;
-        size_t size = c->seen_size;
-        struct seen *fresh = calloc(size ? 2 * size : 64, sizeof *fresh);
-        if (!fresh)
-            return;
-        c->seen = fresh, c->seen_size = size ? 2 * size : 64;
-        for (size_t i = 0; i < size; i++)
-            if (old[i].path)
-                place_seen(c, old[i]);
-        free(old);
-    }
-    memcpy(c->path + n, name, strlen(name) + 1);
-    char *path = strdup(c->path);
+    memcpy(c->path + n, name, len + 1);
+    links_add(&c->links, st, c->path);
     c->path[n] = 0;
-    if (path)
-        place_seen(c, (struct seen){st->st_dev, st->st_ino, path}), c->seen_n++;
 }
 
 static int copy_file(struct copy *c, int from, int to, const char *name, size_t n)

@@ -100,12 +100,18 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "system events": ("events", "Get real time events from the server"),
     "system info": ("info", "Display system-wide information"),
     "system prune": ("system_prune", "Remove unused data"),
+    "volume clone": ("volume_clone", "Make a volume with the content of another one"),
     "volume create": ("volume_create", "Create a volume"),
+    "volume du": ("volume_du", "Show what volumes take on disk"),
     "volume exists": ("volume_exists", "Exit with 0 if a volume exists, else with 1"),
+    "volume export": ("volume_export", "Write the content of a volume as a tar archive"),
+    "volume import": ("volume_import", "Unpack a tar archive into a volume"),
     "volume inspect": ("volume_inspect", "Display detailed information on one or more volumes"),
     "volume ls": ("volume_ls", "List volumes"),
     "volume prune": ("volume_prune", "Remove unused local volumes"),
+    "volume restore": ("volume_restore", "Give a volume the content of one of its snapshots"),
     "volume rm": ("volume_rm", "Remove one or more volumes"),
+    "volume snapshot": ("volume_snapshot", "Keep what a volume has now under a name, or list what was kept"),
 }
 
 # Other words for a command.

@@ -177,19 +177,12 @@ def _fill_empty(store: Store, use: Use, layers: tuple[int, ...]) -> None:
     staged = _copied(store, use, layers)
     if not staged:
         return
-    doomed = f"swapped-{os.path.basename(staged)}"
-    with store.db.transaction() as db:
-        # Not ready from here on: whoever meets it after a crash gives it the empty folder that it had.
-        db.execute("UPDATE volumes SET ready = 0 WHERE name = ?", (use.name,))
-    with store.db.transaction() as db:
-        if db.row("SELECT ready FROM volumes WHERE name = ?", (use.name,)) != (0,) or not _is_empty(volumes.data(store, use.name)):
-            # Somebody else has begun to use it.
-            db.execute("UPDATE volumes SET ready = 1 WHERE name = ?", (use.name,))
-            return
-        os.rename(volumes.folder(store, use.name), store.path("staging", doomed))
-        os.rename(staged, volumes.folder(store, use.name))
-        db.execute("UPDATE volumes SET ready = 1 WHERE name = ?", (use.name,))
-    removal.drop_trees(store, [doomed])
+    from wherry.kernel.exchange import exchange
+
+    with store.db.transaction():
+        if _is_empty(volumes.data(store, use.name)):
+            exchange(staged, volumes.folder(store, use.name))
+    removal.drop_trees(store, [os.path.basename(staged)])
 
 
 def _is_empty(path: str) -> bool:

@@ -86,6 +86,58 @@ class Volumes:
             if not force:
                 raise
 
+    def export(self, name: str, fd: int) -> None:
+        """Write the volume's content as a tar stream to `fd`: owners, modes, times, attributes, links and holes are kept."""
+        from wherry.engine.volume_content import export
+
+        export(self._engine, name, fd)
+
+    def import_(self, name: str, source: str | int) -> None:
+        """Unpack a tar archive (a path, or a descriptor; plain or compressed) over what a volume has. Raises ArchiveError, NotFound."""
+        from wherry.engine.volume_content import import_
+
+        self._engine.sweep()
+        import_(self._engine, name, source)
+
+    def clone(self, name: str, new: str) -> None:
+        """Make a volume with the content that another has now."""
+        from wherry.engine.volume_content import clone
+
+        self._engine.sweep()
+        clone(self._engine, name, new)
+
+    def snapshot(self, name: str, label: str) -> None:
+        """Keep what a volume has now; containers that write to it are frozen while it is copied."""
+        from wherry.engine.volume_content import snapshot
+
+        self._engine.sweep()
+        snapshot(self._engine, name, label)
+
+    def restore(self, name: str, label: str) -> None:
+        """Give a volume the content of one of its snapshots, which stays."""
+        from wherry.engine.volume_content import restore
+
+        self._engine.sweep()
+        restore(self._engine, name, label)
+
+    def snapshots(self, name: str) -> list[tuple[str, int]]:
+        """(name, time in ns) of a volume's snapshots, oldest first."""
+        from wherry.engine.volume_content import snapshots
+
+        return snapshots(self._engine, name)
+
+    def remove_snapshot(self, name: str, label: str) -> None:
+        from wherry.engine.volume_content import remove_snapshot
+
+        self._engine.sweep()
+        remove_snapshot(self._engine, name, label)
+
+    def disk_usage(self, names: list[str]) -> list[tuple[str, int, int, int]]:
+        """(name, bytes on disk, bytes as its files say, entries) of the local volumes named, or of all."""
+        from wherry.engine.volume_content import disk_usage
+
+        return disk_usage(self._engine, names)
+
     def _tell_driver(self, row: VolumeRow, *, force: bool) -> None:
         if row.driver == "local":
             return

@@ -52,6 +52,7 @@ def _look(store: Store, *, repair: bool) -> list[Finding]:
     found += _layers(store, repair)
     found += _images(store, repair)
     found += _containers(store, repair)
+    found += _volumes(store, repair)
     found += _staging(store, repair)
     found += _run_root(store, repair)
     return found
@@ -159,6 +160,18 @@ def _containers(store: Store, repair: bool) -> list[Finding]:
             found.append(Finding(f"id range {start}", f"leased by the container {owner}, which is not there", "frees the range"))
             if repair:
                 store.db.execute("DELETE FROM id_ranges WHERE start = ?", (start,))
+    return found
+
+
+def _volumes(store: Store, repair: bool) -> list[Finding]:
+    from wherry.store import volumecheck
+
+    remedies = {"volume": "gives it an empty folder", "snapshot": "forgets the snapshot", "folder": "removes the folder"}
+    found = []
+    for kind, name, problem in list(volumecheck.problems(store)):
+        found.append(Finding(name if kind == "folder" else f"{kind} {name}", problem, remedies[kind]))
+        if repair:
+            volumecheck.repair(store, kind, name)
     return found
 
 

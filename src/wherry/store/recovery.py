@@ -23,8 +23,11 @@ def once_per_boot(store: Store) -> None:
     boot = process.boot_id()
     if process.read_text(mark) == boot:
         return
+    from wherry.store import volumecheck
+
     with store.db.transaction():
         doomed = _containers(store) + _layers(store)
+        volumecheck.after_boot(store)
     removal.drop_trees(store, doomed)
     fd = os.open(mark + ".new", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
     try:

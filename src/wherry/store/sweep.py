@@ -47,6 +47,10 @@ def _staging(store: Store) -> None:
 
             volumes.finish_removal(store, name)
             doomed.append(name)
+        elif name.startswith("folderof-"):
+            from wherry.store import volumes
+
+            volumes.drop_unplaced(store, name)
         elif name.startswith("layerof-"):
             removal.drop_orphan_layer(store, name)
         else:

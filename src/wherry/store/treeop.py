@@ -105,6 +105,19 @@ def copy_up(layers: str, numbers: list[int], path: str, target: str) -> str:
     return ""
 
 
+def tar_out(folder: str, fd: int) -> None:
+    """Write the content of a folder to `fd` as a tar stream. Raises StoreError."""
+    reader, writer = os.pipe()
+    try:
+        pid = _spawn(["tarout", folder], None, fd, writer)
+    finally:
+        os.close(writer)
+    complaint = _read_all(reader)
+    _pid, status = os.waitpid(pid, 0)
+    if status:
+        raise StoreError(f"writing a tar stream of {folder}: {complaint.strip() or os.waitstatus_to_exitcode(status)}")
+
+
 def disk_usage(paths: list[str]) -> list[tuple[int, int, int]]:
     """For each folder: bytes on disk, bytes as its files say, entries. One that is gone counts as nothing. Raises StoreError."""
     found: list[tuple[int, int, int]] = []

@@ -122,6 +122,49 @@ def data(store: Store, name: str) -> str:
     return store.path("volumes", name, "_data")
 
 
+class Placing:
+    """A folder volumes/<name> or snapshots/<id> is being given its place before its row is committed: until then a marker in staging/
+    tells of it, so that one without a row doesn't stay."""
+
+    def __init__(self, store: Store, place: str) -> None:
+        self._marker = store.staging("folderof")
+        os.symlink(place, self._marker)
+
+    def __enter__(self) -> Placing:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        os.unlink(self._marker)
+
+
+def drop_unplaced(store: Store, marker: str) -> None:
+    """A marker of a process that is gone: the folder that it names goes, unless a row has it."""
+    path = store.path("staging", marker)
+    try:
+        place = os.readlink(path)
+    except OSError:
+        return
+    kind, _, name = place.partition("/")
+    query = "SELECT 1 FROM volumes WHERE name = ?" if kind == "volumes" else "SELECT 1 FROM volume_snapshots WHERE id = ?"
+    doomed = f"rmfolder-{os.urandom(6).hex()}"
+    with store.db.transaction() as db:
+        if db.row(query, (name,)) is None:
+            try:
+                os.rename(store.path(place), store.path("staging", doomed))
+            except FileNotFoundError:
+                doomed = ""
+        else:
+            doomed = ""
+    if doomed:
+        from wherry.store import removal
+
+        removal.drop_trees(store, [doomed])
+    try:
+        os.unlink(path)
+    except FileNotFoundError:
+        return
+
+
 def make_ready(store: Store, name: str, staged: str = "") -> None:
     """Give a new volume its folder: `staged` (a folder of staging/ with a _data), or an empty one. Idempotent, kill -9 at any instant."""
     place = folder(store, name)
