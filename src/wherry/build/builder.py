@@ -19,7 +19,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from contextlib import AbstractContextManager
-    from typing import Protocol
+    from typing import Any, Protocol
 
     from wherry.build.graph import Stages
     from wherry.build.jobs import StageJob
@@ -37,6 +37,13 @@ if TYPE_CHECKING:
 
         def kill_all(self) -> None: ...
 
+    class Imported(Protocol):
+        """Steps of other machines (--cache-from)."""
+
+        def find(self, key: str, db_lock: Any) -> tuple[int, int] | None: ...
+
+        def digest(self, key: str, what: str) -> str: ...
+
 
 class Canceled(Exception):
     """Another stage has failed, or the user gave up."""
@@ -45,8 +52,10 @@ class Canceled(Exception):
 class StageResult:
     """`layers`: numbers, the lowest first. `made_ns`: when each layer above the base's was made."""
 
-    def __init__(self, key: str, layers: list[int], made_ns: list[int]) -> None:
+    def __init__(self, key: str, layers: list[int], made_ns: list[int], keys: list[str]) -> None:
         self.key = key
+        # Of each layer above the base's.
+        self.keys = keys
         self.layers = layers
         self.made_ns = made_ns
 
@@ -79,8 +88,10 @@ class Builder:
         network: str,
         parallel: int,
         epoch_ns: int = -1,
+        imported: Imported | None = None,
     ) -> None:
         self.store = store
+        self._imported = imported
         self.reporter = reporter
         self.worker = worker
         self._stages = stages
@@ -97,6 +108,8 @@ class Builder:
         self._stop = threading.Event()
         self._failure: BaseException | None = None
         self._used: list[str] = []
+        # key → (layer, when it was made, label) of every step that this build came to.
+        self.steps_done: dict[str, tuple[int, int, str]] = {}
         takes.attach(self)
 
     # -- stages ----------------------------------------------------------------------------------------------------------
@@ -193,16 +206,18 @@ class Builder:
             result.key, (layer, made_ns) = self._step(job, step, result.key, result.layers, label)
             result.layers.append(layer)
             result.made_ns.append(made_ns)
+            result.keys.append(result.key)
+            self.steps_done[result.key] = (layer, made_ns, label)
         return result
 
     def _begin(self, job: StageJob) -> StageResult:
         if job.parent is not None:
             below = self.result(job.parent.stage.index)
-            return StageResult(below.key, list(below.layers), list(below.made_ns))
+            return StageResult(below.key, list(below.layers), list(below.made_ns), list(below.keys))
         if job.base is None:
-            return StageResult(keys.SCRATCH, [], [])
+            return StageResult(keys.SCRATCH, [], [], [])
         self.reporter.cached(job.step_label(1, f"FROM {job.base.name}"))
-        return StageResult(job.base.key, list(job.base.layers), [])
+        return StageResult(job.base.key, list(job.base.layers), [], [])
 
     def _step(self, job: StageJob, step: Step, parent: str, layers: list[int], label: str) -> tuple[str, tuple[int, int]]:
         """The key of a step, and its layer with the time it was made."""
@@ -236,8 +251,11 @@ class Builder:
     def _cached(self, key: str, label: str) -> tuple[int, int] | None:
         with self.db_lock:
             found = cache.find(self.store, key)
-            if found is None:
-                return None
+        if found is None and self._imported is not None:
+            found = self._imported.find(key, self.db_lock)
+        if found is None:
+            return None
+        with self.db_lock:
             self._used.append(key)
         self.reporter.cached(label)
         return found

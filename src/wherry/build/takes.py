@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from typing import Any
 
-    from wherry.build.builder import Builder
+    from wherry.build.builder import Builder, Imported
     from wherry.build.fetch import Fetcher
     from wherry.build.graph import Stages
     from wherry.build.jobs import Base, StageJob
@@ -61,6 +61,9 @@ class Takes:
         self._no_cache = no_cache
         self._lock = threading.RLock()
         self._keys: dict[int, str | None] = {}
+        self.imported: Imported | None = None
+        # (stage key, what was taken) → digest, as far as this build came to them.
+        self.used: dict[tuple[str, str], str] = {}
 
     def attach(self, builder: Builder) -> None:
         self._builder = builder
@@ -124,7 +127,15 @@ class Takes:
 
     def _digest(self, key: str, what: str) -> str:
         with self._builder.db_lock:
-            return cache.digest_of(self._builder.store, key, what)
+            found = cache.digest_of(self._builder.store, key, what)
+        if not found and self.imported is not None:
+            found = self.imported.digest(key, what)
+            if found:
+                with self._builder.db_lock:
+                    cache.set_digest(self._builder.store, key, what, found)
+        if found:
+            self.used[key, what] = found
+        return found
 
     # -- COPY and ADD ----------------------------------------------------------------------------------------------------
 
@@ -218,6 +229,7 @@ class Takes:
             if key:
                 with self._builder.db_lock:
                     cache.set_digest(self._builder.store, key, what, digest)
+                self.used[key, what] = digest
         return Taken(digest, lambda: {"lowers": layers(), "sources": list(sources)})
 
     def _tree(self, name: str) -> tuple[str, Callable[[], list[str]]]:

@@ -7,7 +7,7 @@ import os
 from wherry.cli import limit_options
 from wherry.cli.commands import transfer_options
 from wherry.cli.options import Option, Parsed
-from wherry.engine import build_output
+from wherry.engine import build_cache, build_output
 from wherry.engine.build import BuildRequest
 from wherry.engine.build_request import Begin, Shape
 from wherry.engine.build_run import RunWishes
@@ -131,14 +131,14 @@ def request(parsed: Parsed) -> BuildRequest:
         begin=_begin(parsed),
         shape=_shape(parsed, outputs),
         access=transfer_options.access(parsed),
+        cache_from=tuple(build_cache.parse(text, "cache-from") for text in parsed.cache_from),
+        cache_to=tuple(build_cache.parse(text, "cache-to") for text in parsed.cache_to),
         skip_unused=parsed.skip_unused_stages,
         keep_failed=parsed.debug_shell or parsed.on_error == "shell",
     )
 
 
 def _refuse(parsed: Parsed) -> None:
-    for text in [*parsed.cache_from, *parsed.cache_to]:
-        raise Unsupported(f"cache {text}: the cache stays on this machine yet")
     if parsed.manifest or "," in _platform(parsed):
         raise Unsupported("several platforms at once are not supported yet", hint="build one after the other, join them with `manifest`")
     for name, value in (("provenance", parsed.provenance), ("sbom", parsed.sbom)):

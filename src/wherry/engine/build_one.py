@@ -15,10 +15,11 @@ from wherry.build.progress import Vertex as Vertex
 from wherry.build.state import BUILT_IN, CopyStep, RunStep
 from wherry.build.takes import Takes
 from wherry.build.workers import Worker
-from wherry.engine import build_image, build_manifest, build_output
+from wherry.engine import build_cache, build_image, build_manifest, build_output
 from wherry.engine.build_context import Inputs
 from wherry.engine.build_request import BuildRequest, BuildResult
 from wherry.engine.build_run import StepRunner, network_mode
+from wherry.engine.transfer import silent
 from wherry.errors import BuildError, InvalidArgument, Unsupported, WherryError
 from wherry.model import jsontext, platform, reference
 from wherry.store import images, steps, treeop
@@ -213,6 +214,7 @@ class OneBuild:
         with Worker() as worker:
             runner = StepRunner(self._engine, request.run)
             fetcher = Fetcher(scratch, self._store.path("cache", "http"), request.run.secrets)
+            imported = self._imported()
             takes = Takes(stages, all_jobs, lambda: self._opened(inputs), self._named(), self._image, fetcher, no_cache)
             builder = Builder(
                 self._store,
@@ -226,7 +228,9 @@ class OneBuild:
                 network=network + request.run.shown,
                 parallel=request.jobs or _PARALLEL,
                 epoch_ns=request.created_ns,
+                imported=imported,
             )
+            takes.imported = imported
             runner.attach(builder)
             if request.keep_failed:
                 runner.on_failure = lambda step, layers, tree: self._keep_failed(builder, step, layers, tree)
@@ -238,7 +242,52 @@ class OneBuild:
             finally:
                 if self._context is not None:
                     self._context.save()
-            return self._exported(worker, builder, all_jobs[target.index], result)
+            found = self._exported(worker, builder, takes, all_jobs[target.index], result)
+            for spec in request.cache_to:
+                self._export_cache(worker, builder, takes, result, spec)
+            return found
+
+    def _imported(self) -> build_cache.Imported | None:
+        """What --cache-from knows. A source that can't be had is no error, as with BuildKit."""
+        if not self._request.cache_from:
+            return None
+        found = build_cache.Imported(self._store, self._request.access, self._reporter.warn)
+        for spec in self._request.cache_from:
+            vertex = self._reporter.start(f"importing cache manifest from {spec.place}")
+            try:
+                count = found.add(spec)
+            except (WherryError, OSError, KeyError, TypeError, ValueError) as error:
+                self._reporter.fail(vertex, getattr(error, "message", str(error)))
+                continue
+            self._reporter.status(vertex, f"{count} steps")
+            self._reporter.done(vertex)
+        return found
+
+    def _outgoing(self, builder: Builder, takes: Takes, result: Any, *, everything: bool) -> build_cache.Outgoing:
+        chosen = builder.steps_done if everything else {key: builder.steps_done[key] for key in result.keys if key in builder.steps_done}
+        found = {key: self._store.db.row("SELECT layer_id FROM build_steps WHERE key = ?", (key,)) for key in chosen}
+        steps_out = [(key, int(found[key][0]), made, text) for key, (_n, made, text) in chosen.items() if found[key] and found[key][0]]
+        return build_cache.Outgoing(tuple(steps_out), tuple((key, what, digest) for (key, what), digest in takes.used.items()))
+
+    def _export_cache(self, worker: Worker, builder: Builder, takes: Takes, result: Any, spec: build_cache.CacheSpec) -> None:
+        if spec.type == "inline":
+            return
+        vertex = self._reporter.start("exporting cache to " + ("client directory" if spec.type == "local" else "registry"))
+        try:
+            numbers = [layer for layer, _made, _text in builder.steps_done.values()]
+            if spec.everything:
+                build_image.name_layers(self._store, worker, list(dict.fromkeys(numbers)))
+            else:
+                build_image.name_layers(self._store, worker, result.layers)
+            outgoing = self._outgoing(builder, takes, result, everything=spec.everything)
+            digest = build_cache.export(self._store, outgoing, spec, self._request.access, silent)
+        except (WherryError, OSError) as error:
+            self._reporter.fail(vertex, getattr(error, "message", str(error)))
+            if spec.ignore_error:
+                return
+            raise
+        self._reporter.status(vertex, f"writing cache manifest {digest} done")
+        self._reporter.done(vertex)
 
     def _keep_failed(self, builder: Builder, step: RunStep, layers: list[int], tree: str) -> None:
         """An image of what a failed step saw and wrote, for a shell in it. The first one of several."""
@@ -275,11 +324,11 @@ class OneBuild:
     def _uncached(self, job: StageJob) -> bool:
         return self._request.no_cache or job.stage.name in self._request.no_cache_stages
 
-    def _exported(self, worker: Worker, builder: Builder, job: StageJob, result: Any) -> BuildResult:
+    def _exported(self, worker: Worker, builder: Builder, takes: Takes, job: StageJob, result: Any) -> BuildResult:
         outputs = self._request.outputs
         image_id = ""
         if not outputs or any(output.needs_image for output in outputs) or self._targets:
-            image_id = self._committed(worker, builder, job, result)
+            image_id = self._committed(worker, builder, takes, job, result)
         if image_id and self._request.shape.has_manifest:
             build_manifest.shape(self._store, image_id, self._request.shape)
         for output in outputs:
@@ -306,7 +355,7 @@ class OneBuild:
             self._squashed = self._request.shape.squash
         return found
 
-    def _committed(self, worker: Worker, builder: Builder, job: StageJob, result: Any) -> str:
+    def _committed(self, worker: Worker, builder: Builder, takes: Takes, job: StageJob, result: Any) -> str:
         vertex = self._reporter.start("exporting to image")
         try:
             self._reporter.status(vertex, "exporting layers")
@@ -329,6 +378,9 @@ class OneBuild:
                 squash=self._squashed,
                 with_history=self._request.shape.history,
             )
+            if any(spec.type == "inline" for spec in self._request.cache_to):
+                outgoing = self._outgoing(builder, takes, result, everything=False)
+                document[build_cache.INLINE] = build_cache.inline(outgoing, numbers)
             image_id = build_image.commit(self._store, document, numbers, self._targets)
             self._reporter.status(vertex, f"writing image {image_id} done")
             for target in self._targets:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from wherry.engine.build_cache import CacheSpec
 from wherry.engine.build_output import Output
 from wherry.engine.build_run import RunWishes
 from wherry.engine.transfer import Access
@@ -68,6 +69,8 @@ class BuildRequest(Record):
     shape: Shape = Shape()
     access: Access = Access()
     skip_unused: bool = True
+    cache_from: tuple[CacheSpec, ...] = ()
+    cache_to: tuple[CacheSpec, ...] = ()
     # Keep what a failed step wrote as an image, to look into.
     keep_failed: bool = False
 
