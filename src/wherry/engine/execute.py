@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 
-from wherry.engine import launch, merge
+from wherry.engine import launch, limits, merge
 from wherry.errors import Conflict, InvalidArgument, LaunchError, MonitorError
 from wherry.kernel import userns
 from wherry.model import names
@@ -66,6 +66,9 @@ def planned(engine: Engine, row: ContainerRow, state: Actual, request: ExecReque
     )
     exec_id = names.new_id()
     mapping = userns.current()
+    obstacle = limits.enter_tree()
+    if obstacle:
+        engine.warn(f"exec: the process is not within the container's limits: {obstacle}")
     plan = compile.exec_plan(
         process,
         ExecLaunch(

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+import time
 
-from wherry.kernel import cgroup
+from wherry.kernel import cgroup, process
 from wherry.model import config
 from wherry.runtime import limits
 
@@ -15,15 +16,38 @@ if TYPE_CHECKING:
     from wherry.kernel.cgroup import Group
 
 
+def enter_tree() -> str:
+    """Come into the tree of control groups that this user may arrange, by a scope of systemd's user manager. Why not, else "".
+
+    What this process starts is in the scope with it, as podman's is; the scope ends with the last of them.
+    """
+    if not cgroup.outside_of_delegated():
+        return ""
+    from wherry.kernel import systemd
+
+    pid = os.getpid()
+    try:
+        systemd.start_scope(f"wherry-{pid}-{process.start_time(pid)}.scope", pid, "containers of wherry")
+    except systemd.BusError as error:
+        return str(error)
+    deadline = time.monotonic() + systemd.TIMEOUT_S
+    while cgroup.outside_of_delegated():
+        if time.monotonic() > deadline:
+            return "systemd took the order for a scope and hasn't made it"
+        time.sleep(0.001)
+    return ""
+
+
 def prepare(host: dict[str, Any]) -> list[str]:
     """Make sure of the parent groups before a start. Sentences on what `host` asks for and this machine can't enforce."""
+    obstacle = enter_tree()
     cpuset = limits.wants_cpuset(host)
     groups = cgroup.layout("start", cpuset=cpuset)
     if groups:
         cgroup.prepare(groups, config.value("host_reserve"))
         if cpuset and groups[0][0] == 1:
             cgroup.prepare_cpuset(cgroup.of_controller(groups, "cpuset")[1])
-    said = not_in_force(host, groups)
+    said = not_in_force(host, groups, obstacle)
     if host.get("Memory"):
         said += _promised(int(host["Memory"]), groups)
     return said
@@ -31,14 +55,14 @@ def prepare(host: dict[str, Any]) -> list[str]:
 
 def lacking(host: dict[str, Any]) -> list[str]:
     """What `inspect` shows of it, for a container with this HostConfig."""
-    groups = cgroup.layout("start", cpuset=limits.wants_cpuset(host))
+    groups = cgroup.places("start", cpuset=limits.wants_cpuset(host))
     found = not_in_force(host, groups)
     if not cgroup.of_controller(groups, "pids")[0]:
         found.append("--pids-limit: held for each user id of the container by itself (RLIMIT_NPROC), as there is no group that counts")
     return found
 
 
-def not_in_force(host: dict[str, Any], groups: list[Group]) -> list[str]:
+def not_in_force(host: dict[str, Any], groups: list[Group], obstacle: str = "") -> list[str]:
     """A sentence for all flags whose limit the kernel won't hold, with the reason and what would help; [] when all are held."""
     version = groups[0][0] if groups else 0
     lacking: dict[str, list[str]] = {}
@@ -47,7 +71,7 @@ def not_in_force(host: dict[str, Any], groups: list[Group]) -> list[str]:
             continue
         parent = cgroup.of_controller(groups, setting.controller)[1]
         if not os.path.exists(f"{parent}/{setting.file}"):
-            flags = lacking.setdefault(_reason(setting.controller, parent), [])
+            flags = lacking.setdefault(_reason(setting.controller, parent, obstacle), [])
             if setting.flag not in flags:
                 flags.append(setting.flag)
     if version == 2 or not groups:
@@ -67,7 +91,12 @@ def _given(host: dict[str, Any], key: str) -> bool:
     return value is not None and value not in (-1, False)
 
 
-def _reason(controller: str, parent: str) -> str:
+def _reason(controller: str, parent: str, obstacle: str) -> str:
+    if parent and cgroup.is_v2() and os.geteuid() != 0:
+        return (
+            f"systemd delegates no {controller} controller to this user: set Delegate=cpu cpuset io memory pids "
+            f"for user@{os.geteuid()}.service"
+        )
     if parent:
         return f"this kernel's control groups lack it ({controller})"
     if os.geteuid() == 0:
@@ -76,6 +105,8 @@ def _reason(controller: str, parent: str) -> str:
         return f"there is no writable control group of {controller} below {cgroup.MOUNT}"
     if not cgroup.is_v2():
         return "with control groups of version 1 an ordinary user has none of his own; version 2 with systemd gives him some"
+    if obstacle:
+        return f"systemd gives this user no scope: {obstacle}"
     return (
         "no control group is delegated to this user; log in through systemd (loginctl), "
         f"and for all controllers set Delegate=cpu cpuset io memory pids for user@{os.geteuid()}.service"

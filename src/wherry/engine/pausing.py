@@ -23,7 +23,7 @@ def pause(engine: Engine, name: str) -> None:
         raise Conflict(f"Container {row.id} is restarting, wait until the container is running")
     if status != "running":
         raise Conflict(f"container {row.id} is not running")
-    if not cgroup.of_controller(cgroup.layout(row.id), "freezer")[0]:
+    if not cgroup.of_controller(cgroup.places(row.id), "freezer")[0]:
         raise Conflict(
             f"cannot pause container {row.id}: this user has no control groups here, and only those can stop all processes at once",
             hint="use `kill -s STOP` for the first process alone; docs/guides/limits.md says who has control groups",

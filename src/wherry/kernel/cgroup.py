@@ -40,6 +40,11 @@ def layout(container_id: str, *, cpuset: bool = False) -> list[Group]:
     return places(container_id, cpuset=cpuset)
 
 
+def outside_of_delegated() -> bool:
+    """Whether this user has a tree of his own and this process lies beside it, where nothing can be moved into it."""
+    return is_v2() and os.geteuid() != 0 and bool(v2_parent()) and not _is_below(_own_v2_path(), _delegated())
+
+
 def places(container_id: str, *, cpuset: bool = False) -> list[Group]:
     """The same, without asking whether this process may put others there."""
     if is_v2():
