@@ -72,10 +72,15 @@ def engines(command: Path, rootfs: Path, reachable: Path) -> Iterator[dict[str, 
         found[kind] = w if done.returncode == 0 else f"importing an image failed: exit {done.returncode}: {done.stderr}"
 
     if os.geteuid() == 0:
-        base = reachable / "root"
-        base.mkdir(mode=0o755)
-        add("root", users.root(), base)
+        wanted = (os.environ.get("WHERRY_KINDS") or ",".join(KINDS)).split(",")
+        found.update({kind: "WHERRY_KINDS leaves it out" for kind in KINDS if kind not in wanted})
+        if "root" in wanted:
+            base = reachable / "root"
+            base.mkdir(mode=0o755)
+            add("root", users.root(), base)
         for kind, subids in (("user", True), ("nosubids", False)):
+            if kind not in wanted:
+                continue
             name = f"wt{os.getpid()}{kind[0]}"
             user = users.make(name, reachable / kind, subids=subids)
             made.append(user)

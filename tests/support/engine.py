@@ -9,10 +9,11 @@ import time
 from pathlib import Path
 from typing import Any
 
+from .place import SLOW
 from .terminal import Terminal
 from .users import User
 
-TIMEOUT_S = 60.0
+TIMEOUT_S = 60.0 * SLOW
 
 
 class Wherry:
@@ -30,6 +31,8 @@ class Wherry:
             "LANG": "C.UTF-8",
             "TERM": "xterm",
         }
+        if os.geteuid() and "XDG_RUNTIME_DIR" in os.environ:  # we are in a session of the user's own
+            self.env["XDG_RUNTIME_DIR"] = os.environ["XDG_RUNTIME_DIR"]
 
     @property
     def is_root(self) -> bool:
@@ -107,7 +110,7 @@ class Wherry:
 
     def until(self, what: Any, timeout_s: float = 10.0) -> Any:
         """Wait for `what()` to be true and return it; fails after `timeout_s` seconds."""
-        end = time.monotonic() + timeout_s
+        end = time.monotonic() + timeout_s * SLOW
         while True:
             found = what()
             if found:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -21,6 +22,8 @@ def build_wheel(folder: Path) -> Path:
 
 def install(folder: Path) -> Path:
     """Install the wheel into `folder`/venv and return the path of the command. Raises RuntimeError with pip's words."""
+    if "WHERRY_COMMAND" in os.environ:  # where there is no compiler somebody has done it before
+        return Path(os.environ["WHERRY_COMMAND"])
     wheel = build_wheel(folder)
     found = subprocess.run([str(CHECKOUT / "tools/find-python"), "--reachable"], capture_output=True, text=True)
     python = found.stdout.strip() or sys.executable

@@ -12,6 +12,8 @@ ALPINE = SHARED / "data" / "images"
 SOAK = int(os.environ.get("WHERRY_SOAK") or 0)
 # a soak that has only so long: a random test ends after that many seconds with the rounds it has done
 SOAK_S = float(os.environ.get("WHERRY_SOAK_S") or "inf")
+# how many times slower than an ordinary machine this one is: what waits for something waits that much longer
+SLOW = float(os.environ.get("WHERRY_SLOW") or 1)
 # a soak's table: a line a test, with rounds, struck, failures, leaks
 SOAK_TABLE = os.environ.get("WHERRY_SOAK_TABLE") or ""
 
