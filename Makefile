@@ -6,7 +6,7 @@ SOAK ?= 200
 JOBS ?= 2
 FUZZ_SECONDS ?= 60
 
-.PHONY: help demo native test lint bench soak fuzz wheel clean
+.PHONY: help demo native test test-vm lint bench soak fuzz wheel clean
 help:
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST)
 
@@ -19,6 +19,9 @@ native: ## build the native program
 test: $(VENV)/.tests native ## install what the tests need, run them all
 	@tools/test-packages
 	@$(PYTHON) -m pytest -n $(JOBS) --dist loadfile $(PYTEST)
+
+test-vm: $(VENV)/.tests native ## some of the tests in a virtual machine with systemd and control groups of version 2 alone
+	@$(PYTHON) tools/test_vm.py $(VM) $(PYTEST)
 
 lint: $(VENV)/.tests native ## ruff, mypy, the direction of imports, the C compiler's warnings
 	@$(PYTHON) -m pytest -q tests/lint

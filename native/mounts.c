@@ -19,8 +19,8 @@ static unsigned attributes(int64_t flags)
     return a;
 }
 
-/* A new file system as a detached mount. Options that the kernel refuses fail, but for a devpts group that has no mapping. */
-int fresh(const char *type, const char *source, const char *data, unsigned attrs)
+/* A new file system as a detached mount, without the option called `without`. What else the kernel refuses fails. */
+static int fresh_without(const char *type, const char *source, const char *data, unsigned attrs, const char *without)
 {
     int fs = sys_fsopen(type, 1);
     if (fs < 0)
@@ -36,8 +36,7 @@ int fresh(const char *type, const char *source, const char *data, unsigned attrs
         char *equals = strchr(part, '=');
         if (equals)
             *equals = 0;
-        if (n && sys_fsconfig(fs, equals ? 1 : 0, part, equals ? equals + 1 : NULL, 0)
-            && !(errno == EINVAL && !strcmp(type, "devpts") && !strcmp(part, "gid"))
+        if (n && strcmp(part, without) && sys_fsconfig(fs, equals ? 1 : 0, part, equals ? equals + 1 : NULL, 0)
             && !(errno == EINVAL && !strcmp(part, "newinstance")))
             goto bad;
         p += n + (p[n] == ',');
@@ -54,6 +53,15 @@ bad:
     close(fs);
     errno = e;
     return -1;
+}
+
+int fresh(const char *type, const char *source, const char *data, unsigned attrs)
+{
+    int m = fresh_without(type, source, data, attrs, "");
+    /* A devpts's group may have no mapping. Newer kernels refuse the option, older ones (6.1) the file system. */
+    if (m < 0 && errno == EINVAL && !strcmp(type, "devpts"))
+        m = fresh_without(type, source, data, attrs, "gid");
+    return m;
 }
 
 /* v1 and hybrid hosts: a folder with one mount for each controller in which the container has a group of its own. */
@@ -131,9 +139,15 @@ void attach(struct build *b, const struct op *op)
 {
     int from = b->slots->fd[op->f[0].i], folder = is_folder(from);
     const char *destination = op->f[1].s;
-    int at = mount_point(b, destination, folder, op->f[2].i & A_MAKE);
-    if (at < 0 && errno == ENOENT && (op->f[2].i & A_SKIP_MISSING))
+    /* Something extra is nice to have: whatever the image has in its place, the container starts. */
+    int extra = !!(op->f[2].i & A_EXTRA);
+    int at = mount_point(b, destination, folder, extra ? POINT_LAST : op->f[2].i & A_MAKE);
+    if (at < 0 && (extra || (errno == ENOENT && (op->f[2].i & A_SKIP_MISSING))))
         return;
+    if (extra && folder != is_folder(at)) {
+        close(at);
+        return;
+    }
     if (at < 0)
         fail_at(b, errno, destination);
     if (folder != is_folder(at))

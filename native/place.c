@@ -39,6 +39,10 @@ static int mount_point_at(struct build *b, const char *path, int folder, int mak
         char saved = p[n];
         p[n] = 0;
         fd = open_in_root(b->root, part, O_PATH);
+        if (fd < 0 && errno == ENOENT && make == POINT_LAST && !last) {
+            close(parent);
+            return errno = ENOENT, -1;
+        }
         if (fd < 0 && errno == ENOENT) {
             int made = last && !folder ? openat(parent, name, O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC | O_WRONLY, 0644)
                                        : mkdirat(parent, name, 0755);

@@ -17,7 +17,6 @@ from pathlib import Path
 
 TOP = Path(__file__).resolve().parent.parent
 KEPT = TOP / "build/vm"
-MIRROR = os.environ.get("WHERRY_VM_MIRROR", "http://deb.debian.org/debian")
 PYTHONS = {"bookworm": "3.11", "trixie": "3.13"}
 PACKAGES = (
     "systemd systemd-sysv dbus dbus-user-session libpam-systemd udev kmod procps passwd iproute2 nftables uidmap"
@@ -65,7 +64,8 @@ def machine(suite: str) -> Path:
     if not archive.exists():
         print(f"making a Debian {suite} …", file=sys.stderr, flush=True)
         include = "--include=" + ",".join(PACKAGES.split())
-        run("mmdebstrap", "--quiet", "--variant=minbase", include, suite, f"{archive}.new", MIRROR)
+        mirror = [os.environ["WHERRY_VM_MIRROR"]] if "WHERRY_VM_MIRROR" in os.environ else []
+        run("mmdebstrap", "--quiet", "--variant=minbase", include, suite, f"{archive}.new", *mirror)
         os.rename(f"{archive}.new", archive)
     run("tar", "--numeric-owner", "--xattrs", "-xpf", archive, "-C", root)
     configure(root)
@@ -118,7 +118,17 @@ def job(folder: Path, suite: str, words: list[str]) -> Path:
     code = "import sys; sys.path.insert(0, sys.argv[1]); import wherry_build; wherry_build.build_wheel(sys.argv[2])"
     run(sys.executable, "-c", code, TOP / "_build", wheels, stdout=subprocess.DEVNULL)
     # installed here, as in there it would take minutes
-    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "install", "-q", "--root-user-action=ignore", "--only-binary", ":all:"]
+    pip = [
+        sys.executable,
+        "-m",
+        "pip",
+        "--disable-pip-version-check",
+        "install",
+        "-q",
+        "--root-user-action=ignore",
+        "--only-binary",
+        ":all:",
+    ]
     pip += ["--target", here / "site", "--python-version", PYTHONS[suite]]
     run(*pip, next(wheels.glob("wherry-*.whl")), "pytest>=8", "jsonschema>=4.20", "pytest-xdist>=3.6")
     (here / "words").write_text("".join(f"{word}\n" for word in words))

@@ -245,8 +245,9 @@ def test_18_ignored_sigchld_of_the_caller(w: Wherry, rootfs: Path) -> None:
         signal.signal(signal.SIGCHLD, signal.SIG_IGN)
 
     assert w("run", "--rm", "busybox", "sh", "-c", "exit 7", preexec_fn=ignore).returncode == 7
-    w.ok("run", "-d", "--name", "box", "busybox", "sh", "-c", "sleep 0.3; exit 8", preexec_fn=ignore)
+    w.ok("run", "-d", "--name", "box", "busybox", "sh", "-c", "while [ ! -e /go ]; do sleep 0.05; done; exit 8", preexec_fn=ignore)
     assert w("exec", "box", "sh", "-c", "exit 9", preexec_fn=ignore).returncode == 9
+    w.ok("exec", "-d", "box", "touch", "/go")
     assert w.ok("wait", "box") == "8"
     w.ok("import", rootfs, "imported", preexec_fn=ignore)
     w.ok("rmi", "imported", preexec_fn=ignore)

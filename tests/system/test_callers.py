@@ -137,7 +137,8 @@ def test_container_outlives_the_session_of_its_caller(w: Wherry) -> None:
 
 def test_niceness_is_not_raised(w: Wherry) -> None:
     out = w.ok("run", "--rm", "busybox", "sh", "-c", "cut -d' ' -f19 /proc/self/stat")
-    assert out == str(os.nice(0))
+    # root's are as a daemon's would be; nobody else may take back what his caller gave up
+    assert out == ("0" if w.is_root else str(os.nice(0)))
 
 
 def test_interrupted_command_says_nothing_odd(w: Wherry) -> None:

@@ -15,22 +15,21 @@ chmod 755 /opt/tests/bin/wherry
 [ -e "/opt/site/wherry/__pycache__/__init__.$(python3 -c 'import sys; print(sys.implementation.cache_tag)').pyc" ] ||
     python3 -m compileall -q /opt/site/wherry /opt/site/pytest /opt/site/_pytest /opt/site/pluggy
 cp -r /job/wherry /opt/wherry
-tests=$(cat /job/words)
-[ -n "$tests" ] || tests=$(grep -v '^#' /opt/wherry/tests/vm/chosen)
+# one word for pytest a line
+words=/job/words
+[ -s $words ] || { words=/opt/words; grep -v '^#' /opt/wherry/tests/vm/chosen > $words; }
 worst=0
 in_session() { # USER COMMAND: in a scope of the user's own manager, with the groups that it was given
     su - "$1" -c "export XDG_RUNTIME_DIR=/run/user/$(id -u "$1"); cd /opt/wherry; exec systemd-run --user --scope -q -p Delegate=yes -- $2"
 }
-# shellcheck disable=SC2086 # words
-words=$(echo $tests)
 common="WHERRY_SLOW=$WHERRY_SLOW WHERRY_COMMAND=$WHERRY_COMMAND WHERRY_IN_VM=1 PYTHONDONTWRITEBYTECODE=1"
 for who in root tester plain; do
     start=$(date +%s)
     echo "== as $who"
     if [ "$who" = root ]; then
-        (cd /opt/wherry && WHERRY_KINDS=root /opt/tests/bin/python -m pytest -q -rf $words)
+        (cd /opt/wherry && WHERRY_KINDS=root /opt/tests/bin/python -m pytest -q -rf --color=no @$words)
     else
-        in_session "$who" "env $common /opt/tests/bin/python -m pytest -q -rf $words"
+        in_session "$who" "env $common /opt/tests/bin/python -m pytest -q -rf --color=no @$words"
     fi
     code=$?
     echo "== as $who: exit $code after $(($(date +%s) - start)) s"

@@ -35,9 +35,13 @@ class _Sink:
         self._fd = fd
         self._hash: Any = hashlib.sha256()
         self.size = 0
+        self.given_up = False
 
     def write(self, data: Any) -> int:
         view = memoryview(data)
+        if self.given_up:
+            # The threads of a writer that an error left behind: the descriptor may be somebody else's by now.
+            return view.nbytes
         self._hash.update(view)
         self.size += view.nbytes
         while view:
@@ -56,10 +60,15 @@ def compress(source: Readable, fd: int, form: str, level: int | None = None) -> 
     """Write `source` compressed to a descriptor. Returns the digest and the size of what was written. Raises InvalidArgument (level)."""
     sink = _Sink(fd)
     writer = _writer(sink, form, level)
-    while block := _block(source):
-        writer.write(block)
-    if writer is not sink:
-        writer.close()
+    try:
+        while block := _block(source):
+            writer.write(block)
+    except BaseException:
+        sink.given_up = True
+        raise
+    finally:
+        if writer is not sink:
+            writer.close()
     return sink.digest, sink.size
 
 

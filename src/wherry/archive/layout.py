@@ -150,9 +150,14 @@ def open_archive(source: str | int, spool: str) -> Folder | Tar:
         if isinstance(source, str):
             file.close()
         os.lseek(fd, 0, os.SEEK_SET)
-        return Tar(os.fdopen(fd, "rb"))
     except BaseException:
         os.close(fd)
+        raise
+    spooled = os.fdopen(fd, "rb")
+    try:
+        return Tar(spooled)
+    except BaseException:
+        spooled.close()
         raise
 
 

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 HOSTNAME = "buildkitsandbox"
 # Where one id is all there is, apt can't become the user _apt for its downloads, looks whether it has, and gives up.
 _APT = 'APT::Sandbox::User "root";\n'
-_STUBS = ("/etc/resolv.conf", "/etc/hosts", "/etc/hostname")
+_STUBS = ("/etc/resolv.conf", "/etc/hosts", "/etc/hostname", "/etc/apt/apt.conf.d/99-wherry-one-id")
 
 
 class RunWishes(Record):

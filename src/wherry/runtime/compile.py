@@ -37,7 +37,7 @@ SOURCE_RECURSIVE, SOURCE_IDMAP, SOURCE_IDMAP_OR_PLAIN, SOURCE_MAKE, SOURCE_PATH_
     64,
 )
 MOUNT_MAY_FAIL, MOUNT_MAKE, MOUNT_FALL_BACK = 1, 2, 4
-ATTACH_MAKE, ATTACH_SKIP_MISSING = 1, 2
+ATTACH_MAKE, ATTACH_SKIP_MISSING, ATTACH_EXTRA = 1, 2, 4
 
 CLONE_NEW = {
     "mount": 0x00020000,
@@ -164,8 +164,9 @@ def container_plan(oci: dict[str, Any], launch: Launch) -> Plan:
     root = _root_sources(slots, launch)
     mounts = _mount_sources(slots, oci)
     devices = _device_sources(slots, oci)
+    extra = _single_id_sources(slots, launch)
     _namespaces(plan, oci, launch.joins)
-    _mounts(plan, oci, root, mounts, devices)
+    _mounts(plan, oci, root, mounts, devices, extra)
     _process(plan, oci["process"], oci, launch.cache, launch.mapping)
     if launch.record["HostConfig"].get("Init"):
         plan.add("INIT")
@@ -388,6 +389,16 @@ def _device_sources(slots: _Slots, oci: dict[str, Any]) -> list[tuple[str, int]]
     return found
 
 
+def _single_id_sources(slots: _Slots, launch: Launch) -> list[tuple[str, int]]:
+    """(path in the container, slot) for what programs must be told when there is but one id."""
+    if launch.mapping.mode != "single":
+        return []
+    from wherry.runtime import single_id
+
+    found = single_id.apt_file(launch.cache)
+    return [(single_id.APT_TARGET, slots.source(found, 0, attributes=(ATTR_RDONLY, 0)))] if found else []
+
+
 _DEV_LINKS = (
     ("/proc/self/fd", "/dev/fd"),
     ("/proc/self/fd/0", "/dev/stdin"),
@@ -431,6 +442,7 @@ def _mounts(
     root: tuple[list[int], int],
     mounts: list[tuple[dict[str, Any], int, int, list[int]]],
     devices: list[tuple[str, int]],
+    extra: list[tuple[str, int]],
 ) -> None:
     linux = oci["linux"]
     # The host's tree is a slave of the host's until the pivot: what is mounted on the way is never seen outside. Then the same
@@ -439,6 +451,8 @@ def _mounts(
     plan.add("PROPAGATION", MS_SLAVE | MS_REC)
     lowers, over = root
     plan.add("OVERLAY", lowers, over, "userxattr", 0)
+    for path, slot in extra:  # before the user's mounts: nothing is made in a folder of the host's
+        plan.add("ATTACH", slot, path, ATTACH_EXTRA)
     notes = oci.get("annotations", {})
     for index, (mount, slot, own_layer, trees) in enumerate(mounts):
         if trees:
