@@ -133,14 +133,13 @@ def request(parsed: Parsed) -> BuildRequest:
         access=transfer_options.access(parsed),
         cache_from=tuple(build_cache.parse(text, "cache-from") for text in parsed.cache_from),
         cache_to=tuple(build_cache.parse(text, "cache-to") for text in parsed.cache_to),
+        manifest=parsed.manifest,
         skip_unused=parsed.skip_unused_stages,
         keep_failed=parsed.debug_shell or parsed.on_error == "shell",
     )
 
 
 def _refuse(parsed: Parsed) -> None:
-    if parsed.manifest or "," in _platform(parsed):
-        raise Unsupported("several platforms at once are not supported yet", hint="build one after the other, join them with `manifest`")
     for name, value in (("provenance", parsed.provenance), ("sbom", parsed.sbom)):
         if value and value.lower() not in ("false", "0", "mode=none"):
             raise Unsupported(f"--{name}={value}: attestations are not there yet", hint=f"leave it out, or give --{name}=false")

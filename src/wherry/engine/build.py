@@ -43,7 +43,16 @@ class Builds:
             steps.forget_torn(self._engine.store)
             from wherry.engine.build_one import OneBuild
 
-            result = OneBuild(self._engine, request, display).run()
+            if "," in request.platform:
+                from wherry.engine import build_multi
+
+                result = build_multi.build(self._engine, request, display)
+            else:
+                result = OneBuild(self._engine, request, display).run()
+            if request.manifest and "," not in request.platform and result.image_id:
+                from wherry.engine import build_multi
+
+                build_multi.join_list(self._engine, request.manifest, result.image_id, request)
             if held.alone():
                 steps.prune(self._engine.store, keep_bytes=steps.KEEP_BYTES)
         return result

@@ -42,13 +42,16 @@ _PARALLEL = 16
 class OneBuild:
     """One build from its request to its outputs."""
 
-    def __init__(self, engine: Engine, request: BuildRequest, display: Display | None) -> None:
+    def __init__(
+        self, engine: Engine, request: BuildRequest, display: Display | None, *, reporter: Reporter | None = None, prefix: str = ""
+    ) -> None:
+        self._prefix = prefix
         self._engine = engine
         self._store = engine.store
         self._request = request
-        self._reporter = Reporter(display)
+        self._reporter = reporter or Reporter(display)
         self._platform: Platform = platform.parse(request.platform) if request.platform else platform.host()
-        self._targets: list[Reference] = [_tag(text) for text in request.tags]
+        self._targets: list[Reference] = [tag_of(text) for text in request.tags]
         self._bases: dict[tuple[str, str], Base] = {}
         self._context: Context | None = None
         self._source: Source | None = None
@@ -63,6 +66,8 @@ class OneBuild:
             stages = self._parsed(inputs)
             target = stages.target(request.target)
             all_jobs, order = jobs.prepare(stages, target, request.build_args, self.resolve, self._begin)
+            for job in order if self._prefix else ():
+                job.label = f"{self._prefix} {job.label}".rstrip()
             self._warn_of_unused(stages, order)
             self._check(inputs, stages, order)
             scratch = self._store.staging("fetched")
@@ -238,6 +243,11 @@ class OneBuild:
                 result = builder.build(target.index)
             except BuildError as error:
                 error.image = self._failed_image
+                if "exec format error" in error.message and not error.hint:
+                    error.hint = (
+                        f"the step's program is not one of this machine's ({platform.host()}): programs of others run where binfmt_misc has a "
+                        "handler for them (qemu-user-static); what only compiles can begin with FROM --platform=$BUILDPLATFORM"
+                    )
                 raise
             finally:
                 if self._context is not None:
@@ -392,7 +402,7 @@ class OneBuild:
         return image_id
 
 
-def _tag(text: str) -> Reference:
+def tag_of(text: str) -> Reference:
     try:
         found = reference.parse(text).tagged()
     except InvalidArgument as error:

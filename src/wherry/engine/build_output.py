@@ -59,7 +59,7 @@ def parse(text: str) -> Output:
     import csv
 
     if "=" not in text:
-        return Output("tar", "-") if text == "-" else Output("local", text)
+        return Output("tar", "-") if text == "-" else Output("local", text, split=True)
     values: dict[str, str] = {}
     for field in next(csv.reader([text]), []):
         key, equals, value = field.partition("=")

@@ -69,6 +69,8 @@ class BuildRequest(Record):
     shape: Shape = Shape()
     access: Access = Access()
     skip_unused: bool = True
+    # A manifest list that the image is put into.
+    manifest: str = ""
     cache_from: tuple[CacheSpec, ...] = ()
     cache_to: tuple[CacheSpec, ...] = ()
     # Keep what a failed step wrote as an image, to look into.

@@ -151,7 +151,7 @@ def _chain_ids(store: Store, row: ImageRow) -> list[tuple[str, str]]:
 
 def prune(store: Store, *, all: bool, filters: dict[str, list[str]]) -> tuple[list[tuple[str, str]], int]:
     """Remove images that no container uses: those without a name, or with `all` every one. What went, and the bytes freed."""
-    from wherry.engine import filtering
+    from wherry.engine import filtering, manifest
 
     rules = {k: v for k, v in filters.items() if k != "dangling"}
     if filters.get("dangling", [""])[-1] in ("false", "0"):
@@ -164,6 +164,7 @@ def prune(store: Store, *, all: bool, filters: dict[str, list[str]]) -> tuple[li
     with store.db.transaction() as db:
         rows = containers.everything(db, with_record=True)
         used = {c.image_id for c in rows}.union(*map(_mounted, rows))
+        used |= manifest.members(store)
         names = images.all_names(db)
         for row in images.everything(db):
             tagged = any("@" not in n for n in names.get(row.id, ()))

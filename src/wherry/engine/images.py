@@ -170,8 +170,14 @@ class Images:
 
     def push(self, name: str, *, wishes: PushWishes | None = None, progress: Progress | None = None, source: str = "") -> Pushed:
         """Send an image to its registry, under its own name or `source` under another one."""
-        from wherry.engine.transfer_push import PushWishes, push
+        from wherry.engine.transfer_push import Pushed, PushWishes, push
 
+        if not source and self._store.db.row("SELECT 1 FROM manifest_lists LIMIT 1"):
+            from wherry.engine import manifest
+
+            if manifest.stands_for(self._store, name):
+                access = (wishes or PushWishes()).access
+                return Pushed(name, manifest.push(self._store, name, name, access, progress=progress), 0)
         found = push(self._store, name, wishes or PushWishes(), progress, source=source)
         self._tell("push", name, name)
         return found

@@ -94,6 +94,32 @@ def remove(store: Store, name: str, member: str) -> None:
     _save(store, name, record)
 
 
+def digest(store: Store, name: str, notes: dict[str, str] | None = None) -> str:
+    """The digest of the list as it would be pushed, with these annotations of its own from now on. Raises NotFound."""
+    record = _load(store, name)
+    if notes:
+        record["annotations"] = notes
+        _save(store, name, record)
+    return digests.of(_document(record))
+
+
+def stands_for(store: Store, name: str) -> bool:
+    """Whether a name is one of an image here and of a list that this image is in: a build for several platforms leaves that."""
+    try:
+        row = images.find(store.db, _name(name).canonical)
+        return exists(store, name) and any(entry["image"] == row.id for entry in _load(store, name)["entries"])
+    except (NotFound, InvalidArgument):
+        return False
+
+
+def members(store: Store) -> set[str]:
+    """Ids of the images here that some list needs."""
+    found = set()
+    for (text,) in store.db.rows("SELECT record FROM manifest_lists"):
+        found |= {str(entry["image"]) for entry in jsontext.loads(text)["entries"] if entry.get("image")}
+    return found
+
+
 def drop(store: Store, name: str) -> str:
     """Forget a list; returns its canonical name. Raises NotFound."""
     _load(store, name)
@@ -206,9 +232,11 @@ def _remote_entry(repository: Repository, reference: Reference, manifest: manife
 def _document(record: dict[str, Any], media_type: str = "") -> bytes:
     """The index as it is pushed: docker's list if all members are docker's, else OCI's."""
     entries = [{k: v for k, v in e.items() if k not in ("source", "image")} for e in record["entries"]]
-    docker = all(e["mediaType"] == manifests.DOCKER_MANIFEST for e in entries) and not any(e.get("annotations") for e in entries)
+    notes = record.get("annotations")
+    docker = all(e["mediaType"] == manifests.DOCKER_MANIFEST for e in entries) and not any(e.get("annotations") for e in [*entries, record])
     kind = media_type or (manifests.DOCKER_LIST if docker else manifests.OCI_INDEX)
-    return jsontext.dumps({"schemaVersion": 2, "mediaType": kind, "manifests": entries}, indent=3).encode()
+    document = {"schemaVersion": 2, "mediaType": kind, "manifests": entries, **({"annotations": notes} if notes else {})}
+    return jsontext.dumps(document, indent=3).encode()
 
 
 def inspect(store: Store, name: str, member: str, access: Access) -> bytes:
