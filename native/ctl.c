@@ -1,6 +1,7 @@
 /* The control socket: who is connected, what they ask. docs/internals/monitor.md has the records. */
 #include "monitor.h"
 #include "resolver.h"
+#include "net.h"
 #include <errno.h>
 #include <poll.h>
 #include <string.h>
@@ -143,6 +144,14 @@ static void request(struct client *c, uint8_t *p, size_t n)
         else
             say(c, SAY_OK, tag, NULL, 0);
         break;
+    case RELOAD: {
+        int e = m.exec ? ENOSYS : net_change(m.run_fd, &m.plan_fd, m.running ? m.proc.init : 0);
+        if (e)
+            error_to(c, tag, e, "");
+        else
+            say(c, SAY_OK, tag, NULL, 0);
+        break;
+    }
     case CLAIM:
         c->claims = 1;
         say(c, SAY_OK, tag, NULL, 0);

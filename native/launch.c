@@ -1,5 +1,5 @@
 /* One start of a container or of an exec, as the monitor sees it: groups, pipes and user namespace are made, a child does the rest. */
-#include "wherry.h"
+#include "net.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -31,7 +31,7 @@ void launch_forget(void) { forget(message, sizeof message); }
 
 /* What L1 and L2 say until the payload's exec closes their end. 0: the payload runs; -1: they have said what failed; 1: they ended
  * without a word. */
-static int listen_to_children(int sock, int status, int tty, struct launched *out)
+static int listen_to_children(const struct plan *plan, int sock, int status, int tty, struct launched *out)
 {
     int failed = 0, going = 0;
     for (;;) {
@@ -68,8 +68,16 @@ static int listen_to_children(int sock, int status, int tty, struct launched *ou
         if (n < HEADER)
             continue;
         int type = message[0] | message[1] << 8;
-        if (type == SYNC_INIT)
+        if (type == SYNC_INIT) {
             out->init = sender.pid;
+            /* Its namespaces are there, and while it mounts, its links are made. It waits for our word at NET_WAIT. */
+            if (net_is_wanted(plan) && !failed) {
+                if (net_links(plan, sender.pid, status))
+                    failed = 1, kill(sender.pid, SIGKILL);
+                else
+                    send_record(sock, SYNC_NET, 0, NULL, 0, 0);
+            }
+        }
         else if (type == SYNC_GOING)
             going = 1;
         else if (type == SYNC_PLAIN)
@@ -150,7 +158,7 @@ int launch(const struct plan *plan, int plan_fd, int status, int tty, int open_s
     }
     close_all(&sync[1], 1);
     close_all(theirs, 3);
-    bad = listen_to_children(sync[0], status, tty, out);
+    bad = listen_to_children(plan, sync[0], status, tty, out);
     if (out->init > 0) {
         out->init_pidfd = sys_pidfd_open(out->init); /* close-on-exec by itself */
         out->init_start = start_time(out->init);

@@ -2,6 +2,7 @@
 #include "monitor.h"
 #include "log.h"
 #include "resolver.h"
+#include "net.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -13,6 +14,9 @@
 int start(const struct plan *plan, int status)
 {
     struct op stdio;
+    if (!m.exec && net_prepare(plan, status, !m.net_ready))
+        return -1;
+    m.net_ready = 1;
     if (launch(plan, m.plan_fd, status, m.tty, m.open_stdin, m.exec, &m.proc))
         return -1;
     for (int i = 0; i < 3; i++)
@@ -81,6 +85,7 @@ static _Noreturn void end(const struct plan *plan)
             unlink(m.run_dir); /* for an exec: its pid file */
         _exit(0);
     }
+    net_over(plan);
     write_exit();
     remove_groups(plan);
     take_last_words();

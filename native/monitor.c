@@ -3,6 +3,7 @@
 #include "log.h"
 #include "monitor.h"
 #include "resolver.h"
+#include "net.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -226,6 +227,7 @@ static void say_started(int status)
 static _Noreturn void give_up(const struct plan *plan)
 {
     if (!m.exec) {
+        net_over(plan);
         remove_groups(plan);
         unlinkat(m.run_fd, "ctl", 0);
         unlinkat(m.run_fd, "state", 0);
@@ -256,7 +258,7 @@ static _Noreturn void monitor(int plan_fd, int status, int attach, int exec, con
     struct cursor c;
     plan_rewind(&plan, &c);
     while (plan_next(&c, &op) && keeps < 12)
-        if (op.code == OP_NS_FD)
+        if (op.code == OP_NS_FD || (op.code == OP_NETNS_ROOT && op.f[0].i == 1))
             keep[keeps++] = (int)op.f[1].i;
     int null = open("/dev/null", O_RDWR | O_CLOEXEC);
     if (null >= 0) {
@@ -275,6 +277,8 @@ static _Noreturn void monitor(int plan_fd, int status, int attach, int exec, con
         r.op = op.index;
         userns_enter_root(&op, &r);
     }
+    if (!exec)
+        net_enter_root(&plan, &r);
     prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
     m.self = getpid(), m.self_start = start_time(m.self);
     sigset_t set;

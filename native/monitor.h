@@ -3,7 +3,7 @@
 #define WHERRY_MONITOR_H
 #include "wherry.h"
 
-enum { ATTACH = 1, STDIN, STDIN_EOF, RESIZE, SIGNAL, STOP, WAIT, STATUS, POLICY, CLAIM, NEXT_EXIT, NAMES, PAUSE };
+enum { ATTACH = 1, STDIN, STDIN_EOF, RESIZE, SIGNAL, STOP, WAIT, STATUS, POLICY, CLAIM, NEXT_EXIT, NAMES, PAUSE, RELOAD };
 enum { SAY_OUT = 101, SAY_ERR, SAY_EXIT, SAY_ERROR, SAY_OK, SAY_STATUS };
 enum { IN = 1, OUT = 2, ERR = 4 };
 #define CLIENTS 48
@@ -27,6 +27,7 @@ struct monitor {
     char policy[20];
     int64_t max_retries, restarts, delay_ms, restart_at_ms, started_ms;
     int by_hand, stopping, remove, paused;
+    int net_ready; /* published ports are held */
     int64_t kill_at_ms;
     int64_t timeout_ms, oom_seen, oom_told;
     int oom_fd;

@@ -144,6 +144,16 @@ void rootfs_build(const struct plan *plan, struct slots *slots, int sock, const 
             close(sockets[0]), close(sockets[1]);
             break;
         }
+        case OP_NET_WAIT: {
+            uint8_t word[HEADER];
+            ssize_t n;
+            do
+                n = recv(sock, word, sizeof word, 0);
+            while (n < 0 && errno == EINTR);
+            if (n < HEADER || word[0] != SYNC_NET)
+                _exit(125); /* the monitor has said why */
+            break;
+        }
         case OP_CONSOLE: console(&b); break;
         case OP_MKDIR: {
             int at = mount_point(&b, op.f[0].s, 1, 1);

@@ -98,6 +98,7 @@ def engines(command: Path, rootfs: Path, reachable: Path) -> Iterator[dict[str, 
     for w in found.values():
         if isinstance(w, Wherry):
             w("rm", "-f", *(w("ps", "-aq").stdout.split() or ["-"]))
+            w("network", "down")
     for user in made:
         users.remove(user)
 

@@ -39,11 +39,11 @@ def test_what_is_to_come_is_refused_by_name(w_user: Wherry, words: str) -> None:
     assert "Traceback" not in done.stderr
 
 
-@pytest.mark.parametrize("flag", ["-p 80:80", "--cgroup-parent x", "--network bridge", "--health-cmd true"])
+@pytest.mark.parametrize("flag", ["--volumes-from c", "--cgroup-parent x", "--pod p", "--health-cmd true"])
 def test_flags_to_come_are_refused_by_name(w_user: Wherry, flag: str) -> None:
     done = w_user("run", "--rm", *flag.split(), "busybox", "true")
     assert done.returncode == 125
-    assert flag.split()[0].lstrip("-") in done.stderr or "publish" in done.stderr or "bridge" in done.stderr
+    assert flag.split()[0].lstrip("-") in done.stderr
     assert "Traceback" not in done.stderr
 
 

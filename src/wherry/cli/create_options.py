@@ -14,6 +14,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from wherry.model.network import EndpointRequest
+
 _O = Option
 
 
@@ -37,6 +39,15 @@ def _extra_host(text: str) -> str:
     if address != "host-gateway" and not is_address(address):
         raise UsageError(f'invalid IP address in add-host: "{address}"')
     return f"{name}:{address}"
+
+
+def _server(text: str) -> str:
+    """A name server's address, with #port or %zone."""
+    from wherry.model.ports import is_address
+
+    if not is_address(text.partition("#")[0].partition("%")[0]):
+        raise UsageError(f"{text} is not an ip address")
+    return text
 
 
 def _sysctl(text: str) -> str:
@@ -72,8 +83,20 @@ OPTIONS: tuple[Option, ...] = (
     _O("log-opt", kind="list", help="Log driver options (max-size, max-file)"),
     _O("mount", kind="list", placeholder="mount", check=mounts.parse_mount, late=True, help="Attach a filesystem mount to the container"),
     _O("name", help="Assign a name to the container"),
-    _O("network", placeholder="network", help="Connect a container to a network (none|host|container:NAME)"),
-    _O("net", hidden=True),
+    _O("dns", kind="list", check=_server, help="Set custom DNS servers"),
+    _O("dns-option", kind="list", help="Set DNS options"),
+    _O("dns-opt", kind="list", hidden=True),
+    _O("dns-search", kind="list", help="Set custom DNS search domains"),
+    _O("ip", help="IPv4 address (e.g., 172.30.100.104)"),
+    _O("ip6", help="IPv6 address (e.g., 2001:db8::33)"),
+    _O("link", kind="list", help="Add link to another container"),
+    _O("mac-address", help="Container MAC address (e.g., 92:d0:c6:0a:29:33)"),
+    _O("network", kind="list", placeholder="network", help="Connect a container to a network (NAME|none|host|container:NAME)"),
+    _O("net", kind="list", hidden=True),
+    _O("network-alias", kind="list", help="Add network-scoped alias for the container"),
+    _O("net-alias", kind="list", hidden=True),
+    _O("publish", "p", "list", help="Publish a container's port(s) to the host"),
+    _O("publish-all", "P", "bool", help="Publish all exposed ports to random ports"),
     _O("oom-score-adj", kind="int", default=0, help="Tune host's OOM preferences (-1000 to 1000)"),
     _O("pid", help="PID namespace to use (host|container:NAME)"),
     _O("platform", help="Set platform of the image"),
@@ -113,15 +136,18 @@ RUN_OPTIONS += noeffect.OPTIONS
 def request(parsed: Parsed, *, detach: bool) -> CreateRequest:
     """What `run` and `create` ask the engine for. Raises UsageError, InvalidArgument."""
     image, command = parsed.words[0], parsed.words[1:]
+    bindings, exposed = _ports(parsed)
+    mode, endpoints = _networks(parsed)
     if parsed.pull not in ("always", "missing", "never", "newer"):
         raise UsageError(f'invalid pull option: \'{parsed.pull}\': must be one of "always", "missing" or "never"')
     _check_image(image)
     return CreateRequest(
         image=image,
-        config=_config(parsed, image, command, attached_streams(parsed), detach),
-        host=_host(parsed),
+        config=_config(parsed, image, command, attached_streams(parsed), detach) | {"ExposedPorts": exposed},
+        host=_host(parsed) | {"NetworkMode": mode, "PortBindings": bindings},
         name=parsed.name,
         mounts=_mounts(parsed),
+        networks=endpoints,
         pull=parsed.pull,
         platform=parsed.platform,
         cidfile=parsed.cidfile,
@@ -176,7 +202,6 @@ def _config(parsed: Parsed, image: str, command: list[str], attach: frozenset[st
         "Entrypoint": entrypoint,
         "OnBuild": None,
         "Labels": envfile.labels(labels),
-        "ExposedPorts": _exposed(parsed.expose),
     }
     if parsed.workdir and not parsed.workdir.startswith("/"):
         raise InvalidArgument(f"the working directory '{parsed.workdir}' is invalid, it needs to be an absolute path")
@@ -195,15 +220,35 @@ def _hostname(name: str) -> str:
     return name
 
 
-def _exposed(texts: list[str]) -> dict[str, dict[str, str]] | None:
-    if not texts:
-        return None
+def _ports(parsed: Parsed) -> tuple[dict[str, list[dict[str, str]]], dict[str, dict[str, str]] | None]:
+    """(PortBindings, ExposedPorts) of -p and --expose: what is published is exposed."""
+    if not parsed.publish and not parsed.expose:
+        return {}, None
     from wherry.model import ports
 
+    bindings: dict[str, list[dict[str, str]]] = {}
+    exposed: dict[str, dict[str, str]] = {}
     try:
-        return {port: {} for text in texts for port in ports.parse_expose(text)}
+        for text in parsed.publish:
+            for port in ports.parse_publish(text):
+                exposed[port.key] = {}
+                bindings.setdefault(port.key, []).append({"HostIp": port.host_ip, "HostPort": port.host_port})
+        for text in parsed.expose:
+            exposed.update((port, {}) for port in ports.parse_expose(text))
     except InvalidArgument as error:
         raise UsageError(error.message) from None
+    return bindings, exposed
+
+
+def _networks(parsed: Parsed) -> tuple[str, tuple[EndpointRequest, ...]]:
+    """(NetworkMode, the endpoints that are asked for)."""
+    given = [*parsed.network, *parsed.net]
+    aliases = [*parsed.network_alias, *parsed.net_alias]
+    if not (given or aliases or parsed.ip or parsed.ip6 or parsed.mac_address):
+        return "default", ()
+    from wherry.cli import network_options
+
+    return network_options.endpoints(given, aliases, parsed.ip, parsed.ip6, parsed.mac_address, parsed.link)
 
 
 def _mounts(parsed: Parsed) -> tuple[mounts.MountSpec, ...]:
@@ -222,8 +267,6 @@ def _host(parsed: Parsed) -> dict[str, Any]:
         "Binds": [text for text in parsed.volume if ":" in text] or None,
         "ContainerIDFile": parsed.cidfile,
         "LogConfig": {"Type": parsed.log_driver, "Config": _pairs(parsed.log_opt)},
-        "NetworkMode": parsed.network or parsed.net or "default",
-        "PortBindings": {},
         "RestartPolicy": restart.parse(parsed.restart),
         "AutoRemove": bool(parsed.rm),
         "VolumeDriver": parsed.volume_driver,
@@ -232,18 +275,18 @@ def _host(parsed: Parsed) -> dict[str, Any]:
         "CapAdd": list(parsed.cap_add) or None,
         "CapDrop": list(parsed.cap_drop) or None,
         "CgroupnsMode": _mode("cgroupns", "CGROUP", parsed.cgroupns, ("", "host", "private")),
-        "Dns": [],
-        "DnsOptions": [],
-        "DnsSearch": [],
+        "Dns": list(parsed.dns),
+        "DnsOptions": [*parsed.dns_option, *parsed.dns_opt],
+        "DnsSearch": list(parsed.dns_search),
         "ExtraHosts": parsed.add_host or None,
         "GroupAdd": list(parsed.group_add) or None,
         "IpcMode": _ipc(parsed.ipc),
         "Cgroup": "",
-        "Links": None,
+        "Links": list(parsed.link) or None,
         "OomScoreAdj": parsed.oom_score_adj,
         "PidMode": _mode("pid", "PID", parsed.pid, ("", "host"), joins=True),
         "Privileged": bool(parsed.privileged),
-        "PublishAllPorts": False,
+        "PublishAllPorts": bool(parsed.publish_all),
         "ReadonlyRootfs": bool(parsed.read_only),
         "SecurityOpt": [_security(text) for text in parsed.security_opt] or None,
         "UTSMode": _mode("uts", "UTS", parsed.uts, ("", "host")),

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 _NAMES = "give the names"
 _LIMITS = "limits of a build's steps are not enforced yet, so it is refused rather than ignored"
-_NETWORKS = "bridge and custom networks are not there yet; --network host shares the host's"
+_NETWORKS = "bind a file of your own over /etc/hosts, or set the address in the container"
 _VOLUMES = "an image's VOLUMEs become anonymous volumes; mount something else there with -v or --tmpfs"
 _HEALTH = "health checks are not there yet"
 _REGISTRY = "`pull` the image with it first"
@@ -33,8 +33,7 @@ _RUN: dict[str, str] = {
     "kernel-memory": "the kernel counts it as --memory since Linux 5.11",
     "storage-opt": "the writable layer has no quota; give large data a --tmpfs with a size or a file system of its own",
     **_all(
-        "publish p publish-all P network-alias net-alias ip ip6 mac-address link link-local-ip dns dns-search dns-option dns-opt no-hosts "
-        "hosts-file",
+        "link-local-ip no-hosts hosts-file",
         _NETWORKS,
     ),
     **_all("image-volume chrootdirs", _VOLUMES),

@@ -3,6 +3,7 @@
     Engine.containers   create, run, start, stop, exec, logs, …
     Engine.images       import, load, list, remove, …
     Engine.volumes      create, list, inspect, remove, …
+    Engine.networks     create, list, inspect, connect, …
     Engine.build        build, cache usage, prune
     Engine.system       info, df, prune, check
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from wherry.engine.build import Builds
     from wherry.engine.containers import Containers
     from wherry.engine.images import Images
+    from wherry.engine.networks import Networks
     from wherry.engine.system import System
     from wherry.engine.transfer import Progress
     from wherry.engine.volumes import Volumes
@@ -51,6 +53,7 @@ class Engine:
         self._system: System | None = None
         self._build: Builds | None = None
         self._volumes: Volumes | None = None
+        self._networks: Networks | None = None
 
     @property
     def store(self) -> Store:
@@ -92,6 +95,14 @@ class Engine:
 
             self._build = Builds(self)
         return self._build
+
+    @property
+    def networks(self) -> Networks:
+        if self._networks is None:
+            from wherry.engine.networks import Networks
+
+            self._networks = Networks(self)
+        return self._networks
 
     @property
     def system(self) -> System:

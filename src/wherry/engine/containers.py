@@ -200,6 +200,14 @@ class Containers:
 
         return inspect(self._engine, name, size=size)
 
+    def ports(self, name: str) -> list[tuple[str, str]]:
+        """Published ports: ("80/tcp", "0.0.0.0:8080"), in docker's order; none of a container that doesn't run."""
+        from wherry.engine.network_view import port_lines
+        from wherry.store import actual, containers
+
+        row = containers.find(self._engine.store.db, name)
+        return port_lines(self._engine.store, row) if actual.read(self._engine.store, row).alive else []
+
     def logs(
         self,
         name: str,

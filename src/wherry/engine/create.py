@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 
-from wherry.engine import merge, modes
+from wherry.engine import merge, modes, network_attach
 from wherry.errors import InvalidArgument, NotFound
 from wherry.kernel import process
 from wherry.model import jsontext, names
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from wherry.engine.images import ImageRecord
     from wherry.engine.volume_mounts import Use
     from wherry.model.container import CreateRequest
+    from wherry.model.network import EndpointRequest
     from wherry.store import Store
 
 
@@ -39,6 +40,7 @@ def create(engine: Engine, request: CreateRequest, *, wanted: str = "created", d
     config = merge.merged_config(request.config, image.config)
     config["Image"] = request.image
     host = modes.checked(store, request.host, engine)
+    endpoints = network_attach.chosen(store, host, request.networks, engine)
     wanted_mounts = request.mounts
     uses: tuple[Use, ...] = ()
     if config.get("Volumes") or host.get("VolumesFrom") or any(m.type in ("volume", "image") for m in wanted_mounts):
@@ -67,7 +69,7 @@ def create(engine: Engine, request: CreateRequest, *, wanted: str = "created", d
         wanted=wanted,
         record_text="",
     )
-    row = _store(store, row, record, uses, durable=durable)
+    row = _store(store, row, record, uses, endpoints, durable=durable)
     if uses:
         try:
             volume_mounts.fill(store, uses, tuple(image.layers))
@@ -104,7 +106,9 @@ def _image(engine: Engine, request: CreateRequest) -> ImageRecord:
     return engine.images.get(ensure(engine, request.image, request.pull, platform=request.platform, progress=progress))
 
 
-def _store(store: Store, row: ContainerRow, record: dict[str, Any], uses: tuple[Use, ...], *, durable: bool) -> ContainerRow:
+def _store(
+    store: Store, row: ContainerRow, record: dict[str, Any], uses: tuple[Use, ...], endpoints: tuple[EndpointRequest, ...], *, durable: bool
+) -> ContainerRow:
     _begin(store, row.id)
     with store.db.transaction(durable=durable) as db:
         if not row.name:
@@ -116,6 +120,7 @@ def _store(store: Store, row: ContainerRow, record: dict[str, Any], uses: tuple[
             containers.set_record(db, row.id, record)
         else:
             containers.insert(db, row.replace(record_text=jsontext.dumps(record)))
+        network_attach.insert(db, row.id, endpoints)
         if uses:
             from wherry.engine import volume_mounts
 

@@ -8,6 +8,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from wherry.engine.network_launch import Wiring
     from wherry.store import Store
     from wherry.store.containers import ContainerRow
 
@@ -22,7 +23,7 @@ _HOSTS = (
 )
 
 
-def write(store: Store, row: ContainerRow, record: dict[str, Any]) -> None:
+def write(store: Store, row: ContainerRow, record: dict[str, Any], wiring: Wiring | None = None) -> None:
     """Write the three files anew, as docker does at every start."""
     folder = store.path("containers", row.id)
     host = record["HostConfig"]
@@ -32,15 +33,74 @@ def write(store: Store, row: ContainerRow, record: dict[str, Any]) -> None:
         return
     on_host = host["NetworkMode"] == "host"
     hosts = _read("/etc/hosts", _HOSTS) if on_host else _HOSTS
-    _put(folder + "/hosts", hosts + _extra_hosts(host))
+    _put(folder + "/hosts", hosts + _extra_hosts(store, host) + (own_lines(store, record, wiring) if wiring else ""))
     _put(folder + "/hostname", (record["Config"].get("Hostname") or "") + "\n")
-    _put(folder + "/resolv.conf", _read("/etc/resolv.conf", "") if on_host else "")
+    if wiring is None:
+        _put(folder + "/resolv.conf", _read("/etc/resolv.conf", "") if on_host else "")
+    else:
+        write_resolving(store, row, host, wiring)
 
 
-def _extra_hosts(host: dict[str, Any]) -> str:
+def write_resolving(store: Store, row: ContainerRow, host: dict[str, Any], wiring: Wiring) -> None:
+    """resolv.conf, and the settings of the resolver where there is one."""
+    from wherry.engine import resolvconf
+
+    folder = store.path("containers", row.id)
+
+    found = resolvconf.with_wishes(resolvconf.of_host(), host)
+    if not wiring.resolver:
+        _put(folder + "/resolv.conf", resolvconf.for_bridge(found))
+        return
+    _put(folder + "/resolv.conf", resolvconf.for_resolver(found))
+    write_resolver(store, row, host, wiring)
+
+
+def write_resolver(store: Store, row: ContainerRow, host: dict[str, Any], wiring: Wiring) -> None:
+    """The resolver's settings, replaced by rename: it notices."""
+    from wherry.engine import resolvconf
+
+    found = resolvconf.with_wishes(resolvconf.of_host(), host)
+    named = [a for a in wiring.attached if a.wants_names]
+    servers = tuple(s for a in named for s in a.record.get("Servers") or ())
+    if all(a.record["Internal"] for a in wiring.attached):
+        # Nothing outside is to be reached, not by way of names either.
+        found, servers = found.replace(servers=(), overridden=("nameservers",)), ()
+    path = store.run_path(row.id, "resolv")
+    _put(path + ".new", resolvconf.settings(found, [(a.network.name, a.network.id) for a in named], servers))
+    os.rename(path + ".new", path)
+
+
+def rewrite_hosts(store: Store, row: ContainerRow, record: dict[str, Any], wiring: Wiring) -> None:
+    """/etc/hosts of a running container after a connect or disconnect: the same inode, as the container has it bound."""
+    _put(store.path("containers", row.id, "hosts"), _HOSTS + _extra_hosts(store, record["HostConfig"]) + own_lines(store, record, wiring))
+
+
+def own_lines(store: Store, record: dict[str, Any], wiring: Wiring) -> str:
+    """The container's own addresses, then the names by which it reaches the host and what it is linked to."""
+    config, host = record["Config"], record["HostConfig"]
+    name, domain = config.get("Hostname") or "", config.get("Domainname") or ""
+    own = f"{name}.{domain} {name}" if domain else name
+    lines = [f"{address}\t{own}\n" for a in wiring.attached for address in (a.endpoint.ipv4, a.endpoint.ipv6) if address]
+    taken = {entry.partition(":")[0] for entry in host.get("ExtraHosts") or ()}
+    gateway = next((a.gateway(4) or a.gateway(6) for a in wiring.attached if a.gateway(4) or a.gateway(6)), "")
+    names = [n for n in ("host.docker.internal", "host.containers.internal") if n not in taken]
+    if gateway and names:
+        lines.append(f"{gateway}\t{' '.join(names)}\n")
+    if host.get("Links"):
+        from wherry.engine.network_connect import link_lines
+
+        lines += link_lines(store, host["Links"], wiring.attached)
+    return "".join(lines)
+
+
+def _extra_hosts(store: Store, host: dict[str, Any]) -> str:
     lines = []
     for entry in host.get("ExtraHosts") or ():
         name, _, address = entry.partition(":")
+        if address == "host-gateway":
+            from wherry.engine.network_view import gateway_of_default
+
+            address = gateway_of_default(store) or "127.0.0.1"
         lines.append(f"{address}\t{name}\n")
     return "".join(lines)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+from wherry.engine import network_view
 from wherry.model import times
 from wherry.runtime import defaults
 from wherry.store import actual, containers
@@ -48,7 +49,7 @@ def inspect(engine: Engine, name: str, *, size: bool = False) -> dict[str, Any]:
         "GraphDriver": _graph_driver(engine, row),
         "Mounts": [_mount(engine, m) for m in record.get("Mounts") or ()],
         "Config": config,
-        "NetworkSettings": _network_settings(host),
+        "NetworkSettings": network_view.settings(store, row, record, alive=state.alive, pid=state.pid),
         "Wherry": _own(engine, row, state, record),
     }
     if size:
@@ -132,39 +133,6 @@ def _mount(engine: Engine, mount: dict[str, Any]) -> dict[str, Any]:
         "Mode": ",".join(options) or ("z" if named and mount["origin"] == "-v" else ""),
         "RW": not mount["read_only"],
         "Propagation": mount["propagation"] or ("rprivate" if mount["type"] == "bind" else ""),
-    }
-
-
-def _network_settings(host: dict[str, Any]) -> dict[str, Any]:
-    mode = host["NetworkMode"]
-    endpoint = {
-        "IPAMConfig": None,
-        "Links": None,
-        "Aliases": None,
-        "DriverOpts": None,
-        "NetworkID": "",
-        "EndpointID": "",
-        "Gateway": "",
-        "IPAddress": "",
-        "MacAddress": "",
-        "IPPrefixLen": 0,
-        "IPv6Gateway": "",
-        "GlobalIPv6Address": "",
-        "GlobalIPv6PrefixLen": 0,
-        "DNSNames": None,
-    }
-    return {
-        "SandboxID": "",
-        "SandboxKey": "",
-        "Ports": {},
-        # Newer dockers dropped the next six from the top level; scripts still read them.
-        "Bridge": "",
-        "Gateway": "",
-        "IPAddress": "",
-        "IPPrefixLen": 0,
-        "MacAddress": "",
-        "EndpointID": "",
-        "Networks": {} if mode.startswith("container:") else {mode: endpoint},
     }
 
 

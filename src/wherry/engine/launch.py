@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from wherry.engine import Engine
+    from wherry.engine.network_launch import Wiring
     from wherry.model.mounts import MountSpec
     from wherry.runtime.launcher import Started
     from wherry.store import Store
@@ -55,11 +56,47 @@ def _launch(engine: Engine, row: ContainerRow, attach: socket | None, size: tupl
     store = engine.store
     record = row.record()
     joins = joined_processes(store, record["HostConfig"])
+    wiring = _wiring(engine, row, record)
+    try:
+        return _start(engine, row, record, joins, wiring, attach, size)
+    except BaseException:
+        if wiring is not None:
+            network_launch().failed(store, row)
+        raise
+    finally:
+        if wiring is not None:
+            wiring.close()
+
+
+def network_launch() -> Any:
+    """The module of starts on networks of ours: those without one are spared it."""
+    from wherry.engine import network_launch as found
+
+    return found
+
+
+def _wiring(engine: Engine, row: ContainerRow, record: dict[str, Any]) -> Wiring | None:
+    mode = record["HostConfig"]["NetworkMode"]
+    if mode in ("none", "host") or mode.startswith("container:"):
+        return None
+    return network_launch().prepare(engine, row, record)  # type: ignore[no-any-return]
+
+
+def _start(
+    engine: Engine,
+    row: ContainerRow,
+    record: dict[str, Any],
+    joins: dict[str, tuple[int, int]],
+    wiring: Wiring | None,
+    attach: socket | None,
+    size: tuple[int, int],
+) -> Started:
+    store = engine.store
     lacking = limits.prepare(record["HostConfig"])
     make_run_folder(store, row.id)
     if not os.path.exists(store.path("containers", row.id, "attrs")):
         events.describe(store, row)  # made by an older wherry, or torn by a power cut
-    _write_files(store, row, record)
+    _write_files(store, row, record, wiring)
     context = spec_context(store, row, record, joins)
     mounts = modes.mount_specs(record)
     if any(m.type in ("volume", "image") for m in mounts):
@@ -85,11 +122,15 @@ def _launch(engine: Engine, row: ContainerRow, attach: socket | None, size: tupl
             mapping=userns.current(),
             root_namespace=_resident(store, mounts),
             joins=joins,
+            network=tuple(wiring.steps) if wiring else (),
+            resolver=wiring is not None and wiring.resolver,
         ),
     )
     if engine.debug is not None:
         for line in plan.lines():
             engine.debug(line)
+    if wiring is not None and wiring.resolver:
+        wiring.announce(store)
     started = launcher.start_container(plan, store.run_path(row.id), attach)
     for text in (*lacking, *spec.not_in_force(record["HostConfig"]), *started.warnings):
         engine.warn(text)
@@ -199,10 +240,10 @@ def make_run_folder(store: Store, container_id: str) -> None:
         raise HostError(f"cannot make {folder}: {os.strerror(error.errno or 0)}", hint="name another run root with --runroot") from error
 
 
-def _write_files(store: Store, row: ContainerRow, record: dict[str, Any]) -> None:
+def _write_files(store: Store, row: ContainerRow, record: dict[str, Any], wiring: Wiring | None) -> None:
     from wherry.engine import hostfiles
 
-    hostfiles.write(store, row, record)
+    hostfiles.write(store, row, record, wiring)
 
 
 def _cleanup_words(store: Store, container_id: str) -> tuple[str, ...]:

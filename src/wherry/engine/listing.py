@@ -11,6 +11,8 @@ from wherry.store import actual, containers
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from wherry.engine import Engine
     from wherry.store.actual import Actual
     from wherry.store.containers import ContainerRow
@@ -40,8 +42,8 @@ def _summary(engine: Engine, row: ContainerRow, state: Actual, size: bool) -> Co
         read_write = tree_bytes(engine.store.path("containers", row.id, "over", "upper"))
         root = read_write + layers_bytes(engine, row)
     record = row.record()
-    host = record["HostConfig"]
     mounts = record.get("Mounts") or ()
+    attached, ports = _networks(engine, row, record, state)
     return ContainerSummary(
         id=row.id,
         names=(row.name,),
@@ -51,14 +53,35 @@ def _summary(engine: Engine, row: ContainerRow, state: Actual, size: bool) -> Co
         created_ns=row.created_ns,
         status_text=status_text(state),
         state=state.status,
-        ports_text="",
+        ports_text=ports,
         size_rw=read_write,
         size_rootfs=root,
         labels=row.labels(),
         mounts=tuple(m["source"] or m["target"] for m in mounts),
-        networks=(host["NetworkMode"],) if not host["NetworkMode"].startswith("container:") else (),
+        networks=attached,
         local_volumes=sum(m["type"] == "volume" for m in mounts),
     )
+
+
+def _networks(engine: Engine, row: ContainerRow, record: dict[str, Any], state: Actual) -> tuple[tuple[str, ...], str]:
+    """Names of the networks, and docker's PORTS column: of a container that runs."""
+    mode = record["HostConfig"]["NetworkMode"]
+    if mode in ("none", "host") or mode.startswith("container:"):
+        return () if ":" in mode else (mode,), ""
+    db = engine.store.db
+    names = db.rows(
+        "SELECT coalesce(n.name, e.network_id) FROM endpoints e LEFT JOIN networks n ON n.id = e.network_id WHERE e.container_id = ? "
+        "ORDER BY e.position",
+        (row.id,),
+    )
+    text = ""
+    exposed = record["Config"].get("ExposedPorts") or {}
+    if state.alive and (exposed or record["HostConfig"].get("PortBindings") or record["HostConfig"].get("PublishAllPorts")):
+        from wherry.engine.network_view import ports_text
+
+        published = db.rows("SELECT protocol, port, host_ip, host_port FROM ports WHERE container_id = ?", (row.id,))
+        text = ports_text(list(exposed), published)
+    return tuple(name for (name,) in names), text
 
 
 def layers_bytes(engine: Engine, row: ContainerRow) -> int:

@@ -29,7 +29,7 @@ def checked(store: Store, host: dict[str, Any], engine: Engine) -> dict[str, Any
     host = dict(host)
     for key in _JOINING:
         host[key] = _joined(store, key, host.get(key) or "")
-    _network(store, host, engine)
+    host["NetworkMode"] = host.get("NetworkMode") or "default"
     _user_namespace(host)
     _restart(host)
     _log(host)
@@ -42,19 +42,6 @@ def _joined(store: Store, key: str, mode: str) -> str:
     if key == "UTSMode":
         raise InvalidArgument(f"invalid UTS mode: {mode}", hint="--uts takes only `host`")
     return "container:" + containers.find(store.db, mode[len("container:") :]).id
-
-
-def _network(store: Store, host: dict[str, Any], engine: Engine) -> None:
-    mode = host["NetworkMode"]
-    if mode in ("", "default"):
-        host["NetworkMode"] = "none"
-        if store.db.row("SELECT 1 FROM meta WHERE key = 'said_no_network'") is None:
-            engine.warn("containers have no network of their own yet: the default is --network none; use --network host for the host's")
-            store.db.execute("INSERT OR IGNORE INTO meta (key, value) VALUES ('said_no_network', 1)")
-    elif mode not in ("none", "host") and not mode.startswith("container:"):
-        raise Unsupported(
-            f"network {mode}: bridge and custom networks are not supported yet", hint="use --network none, host or container:NAME"
-        )
 
 
 def _user_namespace(host: dict[str, Any]) -> None:

@@ -22,6 +22,8 @@ KEYS: dict[str, tuple[type, Any, str]] = {
     "log_max_file": (int, 3, "files kept of a container's log, the current one included"),
     "plain_binds": (bool, False, "root only: bind mounts are not id-mapped, so files written in them belong to the container's own ids"),
     "host_reserve": (str, "", "memory that all containers together leave the host; empty: 5 %, 512m at least; 0: none"),
+    "publish_address": (str, "", "address of the host on which -p publishes without one; empty: all, 0.0.0.0 and [::]"),
+    "block_metadata": (bool, False, "containers don't reach the cloud's metadata service (169.254.169.254)"),
     "detach_keys": (str, "ctrl-p,ctrl-q", "keys that leave an attached terminal"),
 }
 

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from wherry.model.mounts import MountSpec
+    from wherry.model.network import EndpointRequest
 
 
 class CreateRequest(Record):
@@ -22,6 +23,7 @@ class CreateRequest(Record):
     host: dict[str, Any]
     name: str = ""
     mounts: tuple[MountSpec, ...] = ()
+    networks: tuple[EndpointRequest, ...] = ()
     pull: str = "missing"
     platform: str = ""
     cidfile: str = ""

@@ -132,6 +132,8 @@ class Launch(Record):
     mapping: RootMapping
     root_namespace: int
     joins: dict[str, tuple[int, int]]
+    network: tuple[tuple[str, tuple[Any, ...]], ...] = ()
+    resolver: bool = False
 
 
 class ExecLaunch(Record):
@@ -159,6 +161,8 @@ def container_plan(oci: dict[str, Any], launch: Launch) -> Plan:
     plan = Plan()
     slots = _Slots(plan, owns_ids=bool(oci["linux"].get("uidMappings")) or "user" in launch.joins, mapping=launch.mapping)
     _monitor(plan, launch)
+    for name, fields in launch.network:
+        plan.add(name, *fields)
     grouped = _cgroups(plan, launch.record["HostConfig"], launch.id)
     _limits(plan, oci["process"], launch.record["HostConfig"], grouped)
     root = _root_sources(slots, launch)
@@ -166,7 +170,7 @@ def container_plan(oci: dict[str, Any], launch: Launch) -> Plan:
     devices = _device_sources(slots, oci)
     extra = _single_id_sources(slots, launch)
     _namespaces(plan, oci, launch.joins)
-    _mounts(plan, oci, root, mounts, devices, extra)
+    _mounts(plan, oci, root, mounts, devices, extra, wired=bool(launch.network), resolver=launch.resolver)
     _process(plan, oci["process"], oci, launch.cache, launch.mapping)
     if launch.record["HostConfig"].get("Init"):
         plan.add("INIT")
@@ -443,6 +447,9 @@ def _mounts(
     mounts: list[tuple[dict[str, Any], int, int, list[int]]],
     devices: list[tuple[str, int]],
     extra: list[tuple[str, int]],
+    *,
+    wired: bool,
+    resolver: bool,
 ) -> None:
     linux = oci["linux"]
     # The host's tree is a slave of the host's until the pivot: what is mounted on the way is never seen outside. Then the same
@@ -475,6 +482,10 @@ def _mounts(
     kinds = {n["type"] for n in linux["namespaces"] if not n.get("path")}
     if "network" in kinds:
         plan.add("LOOPBACK")
+        if wired:
+            plan.add("NET_WAIT")
+        if resolver:
+            plan.add("RESOLVER")
     for name, value in (linux.get("sysctl") or {}).items():
         plan.add("SYSCTL", name, value)
     if "uts" in kinds:

@@ -28,6 +28,8 @@ def launch_error(plan: Plan, index: int, number: int, detail: str) -> LaunchErro
         return _cwd_error(plan, index, number, detail)
     if name in ("ATTACH", "SOURCE", "SOURCE_PART", "OVERLAY_AT"):
         return _mount_error(plan, index, number, detail)
+    if name == "HOLD":
+        return _port_error(plan, index, reason)
     step = plan.describe(index) if name else "launch"
     text = f"cannot start the container: {step}"
     if detail and detail not in step:
@@ -87,6 +89,17 @@ def _mount_error(plan: Plan, index: int, number: int, detail: str) -> LaunchErro
 
 def _part_hint(below: object, number: int) -> str:
     return "the subpath of a volume has to be there before the container starts" if below and number == errno.ENOENT else ""
+
+
+def _port_error(plan: Plan, index: int, reason: str) -> LaunchError:
+    """A published port that somebody took between the look at it and the start."""
+    protocol, address, port = (str(field) for field in plan.steps[index][1])
+    shown = f"[{address}]" if ":" in address else address
+    kind = {"6": "tcp", "17": "udp", "132": "sctp"}.get(protocol, "tcp")
+    return LaunchError(
+        "failed to set up container networking: driver failed programming external connectivity on endpoint: "
+        f"failed to bind host port {shown}:{port}/{kind}: {reason}"
+    )
 
 
 def _hint(name: str, number: int) -> str:

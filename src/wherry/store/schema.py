@@ -6,7 +6,7 @@ JSON columns hold text that `model.jsontext` wrote; ids and digests are text; ti
 
 from __future__ import annotations
 
-VERSION = 4
+VERSION = 5
 
 _V1 = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value) WITHOUT ROWID;
@@ -166,4 +166,45 @@ CREATE TABLE secrets (
 ) WITHOUT ROWID;
 """
 
-MIGRATIONS: dict[int, str] = {1: _V1, 2: _V2, 3: _V3, 4: _V4}
+_V5 = """
+-- link: the bridge's (macvlan, ipvlan: the parent's) name in the kernel. record: docker's keys and our own, JSON.
+CREATE TABLE networks (
+  id TEXT PRIMARY KEY,
+  name TEXT NOT NULL UNIQUE,
+  driver TEXT NOT NULL,
+  link TEXT NOT NULL,
+  created_ns INTEGER NOT NULL,
+  record TEXT NOT NULL
+) WITHOUT ROWID;
+
+-- A container's attachment to a network. Addresses are NULL and owner is empty while it doesn't run. owner: pid and start time
+-- of the command that started it. config: aliases, wanted addresses, JSON.
+CREATE TABLE endpoints (
+  container_id TEXT NOT NULL REFERENCES containers(id) ON DELETE CASCADE,
+  network_id TEXT NOT NULL,
+  position INTEGER NOT NULL,
+  id TEXT NOT NULL,
+  interface TEXT NOT NULL,
+  mac TEXT NOT NULL,
+  ipv4 TEXT,
+  ipv6 TEXT,
+  owner TEXT NOT NULL DEFAULT '',
+  config TEXT NOT NULL,
+  PRIMARY KEY (container_id, network_id)
+) WITHOUT ROWID;
+CREATE UNIQUE INDEX endpoints_v4 ON endpoints(network_id, ipv4) WHERE ipv4 IS NOT NULL;
+CREATE UNIQUE INDEX endpoints_v6 ON endpoints(network_id, ipv6) WHERE ipv6 IS NOT NULL;
+
+-- Published ports of running containers.
+CREATE TABLE ports (
+  container_id TEXT NOT NULL REFERENCES containers(id) ON DELETE CASCADE,
+  protocol TEXT NOT NULL,
+  port INTEGER NOT NULL,
+  host_ip TEXT NOT NULL,
+  host_port INTEGER NOT NULL,
+  PRIMARY KEY (host_ip, host_port, protocol)
+) WITHOUT ROWID;
+CREATE INDEX ports_by_container ON ports(container_id);
+"""
+
+MIGRATIONS: dict[int, str] = {1: _V1, 2: _V2, 3: _V3, 4: _V4, 5: _V5}
