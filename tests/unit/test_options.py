@@ -211,8 +211,8 @@ def test_every_flag_of_docker_and_podman_is_taken_or_refused_with_a_reason(modul
 
 def test_a_refusal_names_flag_and_reason() -> None:
     with pytest.raises(FlagError) as caught:
-        asked("--volumes-from", "c", "busybox")
-    assert caught.value.message.startswith("flag --volumes-from is not supported yet: ")
+        asked("--pod", "p", "busybox")
+    assert caught.value.message.startswith("flag --pod is not supported yet: ")
     with pytest.raises(FlagError, match="flag --cgroup-parent is not supported yet: "):
         asked("--cgroup-parent=x", "busybox")
 
