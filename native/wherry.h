@@ -181,6 +181,7 @@ int cmd_enter(int argc, char **argv);
 int cmd_unpack(int argc, char **argv);
 int cmd_rmtree(int argc, char **argv);
 int cmd_pack(int argc, char **argv);
+int cmd_link(int argc, char **argv);
 int cmd_copytree(int argc, char **argv);
 int cmd_tarout(int argc, char **argv);
 int cmd_hold(int argc, char **argv);
