@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from wherry.build.graph import Stages
     from wherry.build.jobs import StageJob
+    from wherry.build.mounts import Mount
     from wherry.build.takes import Takes
     from wherry.build.workers import Worker
     from wherry.store import Store
@@ -333,6 +334,20 @@ class Builder:
             actions.append({**shared, "files": [list(f) for f in step.files], "sources": []})
         actions += [{**shared, "files": [], **t.action()} for t in taken]
         return actions
+
+    def fill(self, mount: Mount, folder: str) -> None:
+        """Put what a cache mount begins with (a stage's or an image's files) into its new folder."""
+        action = self._takes.mounted(mount).action()
+        if "lowers" not in action:
+            raise BuildError(f"cache mount {mount.id}: from={mount.from_} is a folder of the host", hint="use a stage or an image")
+        scratch = self.store.staging("fill")
+        os.makedirs(scratch + "/mnt", 0o755)
+        try:
+            work = {"do": "extract", "folder": scratch, "lowers": action["lowers"], "path": action["path"]}
+            self.worker.do({**work, "target": folder, "to": "/"})
+        finally:
+            os.rmdir(scratch + "/mnt")
+            os.rmdir(scratch)
 
     def move(self, old: str, new: str) -> None:
         """Rename a tree; where it belongs to an id that the user isn't, as root of R."""

@@ -32,6 +32,7 @@ OPTIONS = (
     Option("build-context", kind="list", help='Additional build contexts (e.g. "name=path")'),
     Option("builder", hidden=True),
     Option("cache-from", kind="list", help='External cache sources (e.g. "user/app:cache", "type=local,src=path/to/dir")'),
+    Option("cache-mount", kind="list", help='A folder of the host as a cache mount (format: "id=path")'),
     Option("cache-to", kind="list", help='Cache export destinations (e.g. "user/app:cache", "type=local,dest=path/to/dir")'),
     Option("cache-ttl", hidden=True),
     Option("call", help='Set method for evaluating build ("check", "outline", "targets")'),
@@ -266,6 +267,7 @@ def _run_wishes(parsed: Parsed) -> RunWishes:
         cap_drop=tuple(parsed.cap_drop),
         security_opt=tuple(parsed.security_opt),
         volumes=tuple(_volume(text) for text in parsed.volume),
+        cache_folders=dict(_cache_folder(text) for text in parsed.cache_mount),
         limits=_limits(parsed),
         cgroup_parent=parsed.cgroup_parent,
         allow=tuple(name for text in parsed.allow for name in text.split(",")),
@@ -316,6 +318,13 @@ def _limits(parsed: Parsed) -> dict[str, Any]:
             else:
                 raise UsageError(f"invalid resource {field!r}: it is a number")
     return found
+
+
+def _cache_folder(text: str) -> tuple[str, str]:
+    name, equals, path = text.partition("=")
+    if not name or not equals or not os.path.isdir(path):
+        raise InvalidArgument(f"invalid cache mount {text!r}: it is ID=FOLDER, and the folder must be there")
+    return name, os.path.realpath(path)
 
 
 def _host(text: str) -> str:

@@ -44,6 +44,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "version": ("version", "Show the wherry version information"),
     "wait": ("wait", "Block until one or more containers stop, then print their exit codes"),
     "builder build": ("build", "Build an image from a Dockerfile"),
+    "builder cache": ("builder_cache", "List cache mounts, write one to a tar, fill one from a tar"),
     "builder du": ("builder_du", "Show what the build cache holds"),
     "builder prune": ("builder_prune", "Remove build cache"),
     "buildx build": ("build", "Build an image from a Dockerfile"),

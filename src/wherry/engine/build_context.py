@@ -72,6 +72,11 @@ class Inputs:
                     self._stream(answer)
             except (urllib.error.URLError, OSError) as error:
                 raise BuildError(f"failed to fetch remote build context {location}: {getattr(error, 'reason', error)}") from None
+        elif os.path.isfile(location):
+            with open(location, "rb") as file:
+                self._stream(file)
+            if self._text is not None:
+                raise BuildError(f'unable to prepare context: path "{location}" is neither a folder nor an archive')
         else:
             if not os.path.isdir(location):
                 what = "not a folder" if os.path.exists(location) else "not found"

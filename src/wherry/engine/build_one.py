@@ -8,7 +8,6 @@ from wherry.build import checks, graph, jobs, parse
 from wherry.build.builder import Builder
 from wherry.build.context import Context
 from wherry.build.fetch import Fetcher
-from wherry.build.ignore import Ignore
 from wherry.build.jobs import Base, StageJob
 from wherry.build.progress import Reporter
 from wherry.build.progress import Vertex as Vertex
@@ -17,11 +16,12 @@ from wherry.build.takes import Takes
 from wherry.build.workers import Worker
 from wherry.engine import build_cache, build_image, build_manifest, build_output
 from wherry.engine.build_context import Inputs
+from wherry.engine.build_named import NamedContexts, image_base
 from wherry.engine.build_request import BuildRequest, BuildResult
 from wherry.engine.build_run import StepRunner, network_mode
 from wherry.engine.transfer import silent
-from wherry.errors import BuildError, InvalidArgument, Unsupported, WherryError
-from wherry.model import jsontext, platform, reference
+from wherry.errors import BuildError, InvalidArgument, WherryError
+from wherry.model import platform, reference
 from wherry.store import images, steps, treeop
 
 TYPE_CHECKING = False
@@ -56,13 +56,18 @@ class OneBuild:
         self._context: Context | None = None
         self._source: Source | None = None
         self._findings: list[Finding] = []
+        self._contexts = NamedContexts(self._store, request.contexts, str(self._platform))
         self._squashed = ""
         self._failed_image = ""
 
     def run(self) -> BuildResult:
         request = self._request
         network = network_mode(request.run.network)
-        with Inputs(self._store, request.context, request.dockerfile, ignorefile=request.ignorefile) as inputs:
+        with (
+            Inputs(self._store, request.context, request.dockerfile, ignorefile=request.ignorefile) as inputs,
+            self._contexts as contexts,
+        ):
+            contexts.open()
             stages = self._parsed(inputs)
             target = stages.target(request.target)
             all_jobs, order = jobs.prepare(stages, target, request.build_args, self.resolve, self._begin)
@@ -163,9 +168,13 @@ class OneBuild:
         """An image by name, pulled where it is missing."""
         named = self._request.contexts.get(name.lower(), "")
         if named:
-            if not named.startswith("docker-image://"):
-                raise Unsupported(f"FROM {name}: a build context that is no image is not supported there", hint="use it with COPY --from")
-            name = named.removeprefix("docker-image://")
+            if named.startswith("docker-image://"):
+                name = named.removeprefix("docker-image://")
+            elif (name.lower(), wanted) not in self._bases:
+                self._bases[name.lower(), wanted] = self._contexts.base(name, wanted or self._request.platform)
+                return self._bases[name.lower(), wanted]
+            else:
+                return self._bases[name.lower(), wanted]
         key = (name, wanted)
         if key not in self._bases:
             self._bases[key] = self._found(name, wanted)
@@ -192,18 +201,9 @@ class OneBuild:
             self._reporter.fail(vertex, str(error))
             raise
         self._reporter.done(vertex)
-        document = jsontext.loads(images.read_blob(self._store, row.id))
-        return Base(
-            f"{shown}@{row.manifest_digest}" if row.manifest_digest and not reference.parse(name).digest else shown,
-            row.id,
-            tuple(images.layer_numbers(self._store.db, row.id)[::-1]),
-            tuple(document["rootfs"]["diff_ids"]),
-            document.get("config") or {},
-            tuple(document.get("history") or ()),
-            f"{row.os}/{row.architecture}" + (f"/{row.variant}" if row.variant else ""),
-            document,
-            f"{chosen.os}/{chosen.architecture}" + (f"/{chosen.variant}" if chosen.variant else ""),
-        )
+        name_there = f"{shown}@{row.manifest_digest}" if row.manifest_digest and not reference.parse(name).digest else shown
+        expected = f"{chosen.os}/{chosen.architecture}" + (f"/{chosen.variant}" if chosen.variant else "")
+        return image_base(self._store, row.id, name_there).replace(wanted_platform=expected)
 
     def _note(self, vertex: Vertex, layer: str, text: str) -> None:
         if not layer:
@@ -220,7 +220,7 @@ class OneBuild:
             runner = StepRunner(self._engine, request.run)
             fetcher = Fetcher(scratch, self._store.path("cache", "http"), request.run.secrets)
             imported = self._imported()
-            takes = Takes(stages, all_jobs, lambda: self._opened(inputs), self._named(), self._image, fetcher, no_cache)
+            takes = Takes(stages, all_jobs, lambda: self._opened(inputs), self._contexts.folders, self._image, fetcher, no_cache)
             builder = Builder(
                 self._store,
                 stages,
@@ -250,6 +250,7 @@ class OneBuild:
                     )
                 raise
             finally:
+                self._contexts.save()
                 if self._context is not None:
                     self._context.save()
             found = self._exported(worker, builder, takes, all_jobs[target.index], result)
@@ -321,15 +322,6 @@ class OneBuild:
         if self._context is None:
             self._context = inputs.context()
         return self._context
-
-    def _named(self) -> dict[str, Context]:
-        found = {}
-        for name, value in self._request.contexts.items():
-            if "://" not in value:
-                found[name.lower()] = Context(value, Ignore(()), "")
-            elif not value.startswith("docker-image://"):
-                raise Unsupported(f"build context {name}={value} is not supported yet", hint="name a folder or docker-image://IMAGE")
-        return found
 
     def _uncached(self, job: StageJob) -> bool:
         return self._request.no_cache or job.stage.name in self._request.no_cache_stages

@@ -58,6 +58,8 @@ class RunWishes(Record):
     dns: tuple[str, ...] = ()
     # (host's path, path in the step, read-only)
     volumes: tuple[tuple[str, str, bool], ...] = ()
+    # Folders of the host in the place of cache mounts, by id.
+    cache_folders: dict[str, str] = {}
     # HostConfig's keys of limits
     limits: dict[str, Any] = {}
     cgroup_parent: str = ""
@@ -336,6 +338,10 @@ class _OneStep:
 
     def _cache(self, mount: Mount) -> str:
         """The folder of a cache, locked as its sharing wants it until the step ends."""
+        own = self._runner.wishes.cache_folders.get(mount.id)
+        if own is not None:
+            self._lock(own, fcntl.LOCK_SH if mount.sharing == "shared" else fcntl.LOCK_EX)
+            return own
         name = f"{mount.id}\0{mount.from_}\0{mount.source}" if mount.from_ else mount.id
         if mount.sharing != "private":
             with self._runner.builder.db_lock:
@@ -356,7 +362,7 @@ class _OneStep:
     def _new_cache(self, mount: Mount, name: str) -> str:
         path = steps.new_mount_folder(self._store, name)
         if mount.from_:
-            raise Unsupported("RUN --mount=type=cache,from=… is not supported yet", hint="copy into the cache in the step itself")
+            self._runner.builder.fill(mount, path)
         mode = 0o755 if mount.mode < 0 else mount.mode
         self._runner.builder.worker.do({"do": "place", "path": path, "uid": mount.uid, "gid": mount.gid, "mode": mode})
         return path

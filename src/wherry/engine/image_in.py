@@ -82,6 +82,11 @@ def load(store: Store, source: str | int, *, platform: str, progress: Callable[[
     return lines
 
 
+def bring(store: Store, archive: Folder | Tar, image: ImageInArchive) -> str:
+    """One image of an archive, without a name; its id."""
+    return _load_image(store, archive, image.replace(names=()), None)
+
+
 def _load_image(store: Store, archive: Folder | Tar, image: ImageInArchive, progress: Callable[[str], None] | None) -> str:
     document = imageconfig.parse(image.config)
     diff_ids = imageconfig.diff_ids(document)

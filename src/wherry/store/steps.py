@@ -106,6 +106,18 @@ def everything(store: Store) -> list[CachedStep]:
     ]
 
 
+def unmeasured(store: Store) -> list[int]:
+    """Layers of steps that no image needed yet: their sizes aren't known."""
+    rows = store.db.rows(
+        "SELECT DISTINCT l.id FROM layers l JOIN build_steps s ON s.layer_id = l.id WHERE l.diff_id IS NULL AND l.size_bytes = 0 ORDER BY l.id"
+    )
+    return [int(n) for (n,) in rows]
+
+
+def measured(store: Store, sizes: dict[int, int]) -> None:
+    store.db.executemany("UPDATE layers SET size_bytes = ? WHERE id = ? AND diff_id IS NULL", [(size, n) for n, size in sizes.items()])
+
+
 def prune(store: Store, *, keep_bytes: int = 0, older_than_ns: int = 0, shared_too: bool = False) -> tuple[list[CachedStep], int]:
     """Forget steps, the least recently used first, until at most `keep_bytes` are left; what went, and the bytes that came free.
 

@@ -7,6 +7,7 @@ import time
 from wherry.cli.commands import filters
 from wherry.cli.commands.several import needs_exactly
 from wherry.cli.options import Option, parse
+from wherry.engine.build import PruneWishes
 from wherry.errors import InvalidArgument
 from wherry.model import duration, sizes
 
@@ -20,7 +21,10 @@ OPTIONS = (
     Option("filter", kind="list", help='Provide filter values (e.g. "until=24h")'),
     Option("force", "f", "bool", help="Do not prompt for confirmation"),
     Option("keep-storage", help='Amount of disk space to keep for cache (e.g. "10GB")'),
-    Option("max-used-space", help="Maximum amount of disk space allowed to keep for cache", hidden=True),
+    Option("max-used-space", help="Maximum amount of disk space allowed to keep for cache"),
+    Option("min-free-space", help="Target amount of free disk space after pruning"),
+    Option("reserved-space", help="Amount of disk space always allowed to keep for cache"),
+    Option("verbose", kind="bool", hidden=True),
 )
 
 
@@ -30,14 +34,22 @@ def run(context: Context, words: list[str]) -> int:
     what = "all build cache" if parsed.all else "all dangling build cache"
     if not parsed.force and not filters.confirmed(f"WARNING! This will remove {what}.\n"):
         return 0
-    keep = parsed.keep_storage or parsed.max_used_space
-    gone, freed = context.engine.build.prune(
-        all=parsed.all, keep_bytes=sizes.parse_bytes(keep, base=1000) if keep else 0, older_than_ns=_until(parsed.filter)
+    wanted = PruneWishes(
+        parsed.all,
+        _bytes(parsed.keep_storage or parsed.reserved_space),
+        _bytes(parsed.max_used_space),
+        _bytes(parsed.min_free_space),
+        _until(parsed.filter),
     )
+    gone, freed = context.engine.build.prune(wanted)
     if gone:
         context.out("Deleted build cache objects:\n" + "".join(step.key[:25] + "\n" for step in gone) + "\n")
     context.out(f"Total reclaimed space: {sizes.human(freed)}\n")
     return 0
+
+
+def _bytes(text: str) -> int:
+    return sizes.parse_bytes(text, base=1000) if text else 0
 
 
 def _until(words: list[str]) -> int:
