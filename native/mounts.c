@@ -1,6 +1,7 @@
 /* Mounts in the container: new file systems, sources attached, paths masked or made read-only. */
 #include "mounts.h"
 #include <errno.h>
+#include <fcntl.h>
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
@@ -197,4 +198,28 @@ void make_readonly(struct build *b, const char *path)
     if (copy < 0 || sys_mount_setattr(copy, "", EMPTY_PATH | RECURSIVE, &a) || attach_fd(copy, at))
         fail_at(b, errno, path);
     close(copy), close(at);
+}
+
+/* A file of the host's, copied to the scratch tmpfs and hung where it is wanted: it never touches a disk of the container. */
+void secret(struct build *b, const struct op *op)
+{
+    char name[32], block[4096];
+    ssize_t n;
+    int from = b->slots->fd[op->f[0].i];
+    text_number(name, sizeof name, text_append(name, sizeof name, 0, "secret"), op->f[0].i);
+    int to = openat(b->scratch, name, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+    if (to < 0)
+        fail_at(b, errno, op->f[1].s);
+    while ((n = read(from, block, sizeof block)) > 0)
+        if (write_all(to, block, (size_t)n))
+            fail_at(b, errno, op->f[1].s);
+    memset(block, 0, sizeof block);
+    if (n < 0 || fchown(to, (uid_t)op->f[2].i, (gid_t)op->f[3].i) || fchmod(to, (mode_t)op->f[4].i))
+        fail_at(b, errno, op->f[1].s);
+    int tree = sys_open_tree(to, "", EMPTY_PATH | CLONE_TREE | TREE_CLOEXEC), at;
+    struct mount_attr_ a = {.set = ATTR_RDONLY | ATTR_NOSUID | ATTR_NODEV | ATTR_NOEXEC};
+    if (tree < 0 || sys_mount_setattr(tree, "", EMPTY_PATH, &a) || (at = mount_point(b, op->f[1].s, 0, 1)) < 0 || attach_fd(tree, at))
+        fail_at(b, errno, op->f[1].s);
+    close(tree), close(at), close(to), close(from);
+    b->slots->fd[op->f[0].i] = -1;
 }

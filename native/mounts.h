@@ -24,7 +24,7 @@
 #define NO_XDEV 1u
 
 /* flags of the plan's operations SOURCE, MOUNT and ATTACH */
-enum { S_RECURSIVE = 1, S_IDMAP = 2, S_IDMAP_OR_PLAIN = 4, S_MAKE = 8, S_PATH_ONLY = 16, S_NO_LINK = 32, S_OF_JOINED = 64 };
+enum { S_RECURSIVE = 1, S_IDMAP = 2, S_IDMAP_OR_PLAIN = 4, S_MAKE = 8, S_PATH_ONLY = 16, S_NO_LINK = 32, S_OF_JOINED = 64, S_READ = 128 };
 enum { M_MAY_FAIL = 1, M_MAKE = 2, M_FALL_BACK = 4 };
 enum { A_MAKE = 1, A_SKIP_MISSING = 2, A_EXTRA = 4 };
 /* mount_point: whether what is missing is made. POINT_LAST: only the last part, where the folder for it is there. */
@@ -51,6 +51,7 @@ void make_link(struct build *b, const struct op *op);
 
 /* overlay.c: the root and other layered mounts */
 void overlay(struct build *b, const struct op *op);
+void secret(struct build *b, const struct op *op);
 void image_at(struct build *b, const struct op *op);
 void overlay_at(struct build *b, const struct op *op);
 void plain_root(struct build *b, const struct op *op);

@@ -81,6 +81,7 @@ static int slots_ok(const struct op *op, uint8_t *filled)
         }
         use[0] = op->f[1].i;
         break;
+    case OP_SECRET:
     case OP_ROOT:
     case OP_ATTACH:
         if (!slot_ok(op->f[0].i))

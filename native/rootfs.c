@@ -124,6 +124,7 @@ void rootfs_build(const struct plan *plan, struct slots *slots, int sock, const 
         case OP_ATTACH: attach(&b, &op); break;
         case OP_IMAGE_AT: image_at(&b, &op); break;
         case OP_OVERLAY_AT: overlay_at(&b, &op); break;
+        case OP_SECRET: secret(&b, &op); break;
         case OP_SYMLINK: make_link(&b, &op); break;
         case OP_MASK: mask(&b, op.f[0].s); break;
         case OP_READONLY: make_readonly(&b, op.f[0].s); break;

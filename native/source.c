@@ -118,6 +118,8 @@ static void open_source(const struct plan *plan, const struct op *op, struct slo
     int fd;
     if (part)
         fd = open_part(op, CLONE_TREE | TREE_CLOEXEC | deep);
+    else if (flags & S_READ)
+        fd = open(path, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
     else if (flags & S_PATH_ONLY)
         fd = open(path, O_PATH | O_CLOEXEC | (flags & S_NO_LINK ? O_NOFOLLOW : 0));
     else if (flags & S_OF_JOINED)
@@ -131,7 +133,7 @@ static void open_source(const struct plan *plan, const struct op *op, struct slo
         if (sys_mount_setattr(fd, "", EMPTY_PATH | (all_below ? RECURSIVE : 0), &a))
             fail(r, errno, path);
     }
-    if (!(flags & S_PATH_ONLY)) {
+    if (!(flags & (S_PATH_ONLY | S_READ))) {
         /* Private unless asked otherwise: nothing that is mounted later on either side crosses over. */
         struct mount_attr_ a = {.propagation = (uint64_t)(propagation & ~(int64_t)MS_REC)};
         int all = !propagation || (propagation & MS_REC);

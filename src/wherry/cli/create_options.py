@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from wherry.model.network import EndpointRequest
+    from wherry.model.secret import SecretSpec
 
 _O = Option
 
@@ -24,6 +25,13 @@ def _stream(text: str) -> str:
     if word not in ("stdin", "stdout", "stderr"):
         raise UsageError("valid streams are STDIN, STDOUT and STDERR")
     return word
+
+
+def _secret(text: str) -> SecretSpec:
+    # Few containers have any: the others' start is spared the import.
+    from wherry.model import secret
+
+    return secret.parse(text)
 
 
 def _extra_host(text: str) -> str:
@@ -106,6 +114,12 @@ OPTIONS: tuple[Option, ...] = (
     _O("read-only", kind="bool", help="Mount the container's root filesystem as read only"),
     _O("restart", default="no", help="Restart policy to apply when a container exits"),
     _O("rm", kind="bool", help="Automatically remove the container when it exits"),
+    _O(
+        "secret",
+        kind="list",
+        check=_secret,
+        help="Secret to give to the container (NAME[,type=mount|env][,target=…][,uid=…][,gid=…][,mode=…])",
+    ),
     _O("security-opt", kind="list", help="Security options"),
     _O("shm-size", placeholder="bytes", check=sizes.parse_bytes, help="Size of /dev/shm"),
     _O("stop-signal", help="Signal to stop the container"),
@@ -152,6 +166,7 @@ def request(parsed: Parsed, *, detach: bool) -> CreateRequest:
         platform=parsed.platform,
         cidfile=parsed.cidfile,
         quiet=parsed.quiet,
+        secrets=tuple(parsed.secret),
     )
 
 

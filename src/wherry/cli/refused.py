@@ -65,7 +65,6 @@ _RUN: dict[str, str] = {
     "preserve-fds": "only standard input, output and error reach a container",
     "read-only-tmpfs": "name the folders with --tmpfs",
     "replace": "remove the old container first: rm -f NAME",
-    "secret": "secrets are not there yet",
     "requires": "start the containers in order",
     "rmi": "use `rmi` afterwards",
     "rootfs": "import the root file system as an image",
@@ -182,6 +181,9 @@ _TABLES: dict[str, dict[str, str]] = {
         "build": "use `builder prune`",
         "external": "there are no containers but wherry's own",
     },
+    "secret_create": {**_all("driver-opts", "the one driver has no options"), "template-driver": "clusters are not there", "ignore": "use --replace"},
+    "secret_inspect": _all("showsecret pretty", "the data of a secret are only ever shown to containers that are given it"),
+    "secret_ls": {"noheading": _COLUMNS, "n": _COLUMNS},
     "volume_create": {
         **_all("availability group limit-bytes required-bytes scope secret sharing topology-preferred topology-required type", "clusters are not there"),
         **_all("uid gid", "a new volume takes owner and mode of the image's folder; or mount it with :U"),

@@ -108,6 +108,11 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "network prune": ("network_prune", "Remove all unused networks"),
     "network reload": ("network_reload", "Put links and firewall rules back"),
     "network rm": ("network_rm", "Remove one or more networks"),
+    "secret create": ("secret_create", "Create a secret"),
+    "secret exists": ("secret_exists", "Exit with 0 if a secret exists, else with 1"),
+    "secret inspect": ("secret_inspect", "Display detailed information on one or more secrets, never their data"),
+    "secret ls": ("secret_ls", "List secrets"),
+    "secret rm": ("secret_rm", "Remove one or more secrets"),
     "system check": ("system_check", "Verify every invariant of the store"),
     "system df": ("system_df", "Show disk usage"),
     "system events": ("events", "Get real time events from the server"),
@@ -134,6 +139,8 @@ ALIASES = {
     "container remove": "container rm",
     "image list": "image ls",
     "image remove": "image rm",
+    "secret list": "secret ls",
+    "secret remove": "secret rm",
     "volume list": "volume ls",
     "volume remove": "volume rm",
     "network list": "network ls",
@@ -147,6 +154,7 @@ GROUPS = {
     "image": "Manage images",
     "manifest": "Manage manifest lists",
     "network": "Manage networks",
+    "secret": "Manage secrets",
     "system": "Manage wherry",
     "volume": "Manage volumes",
 }
@@ -163,7 +171,6 @@ NOT_YET: dict[str, str] = {
     "kube": "",
     "plugin": "",
     "pod": "",
-    "secret": "",
     "swarm": "",
 }
 

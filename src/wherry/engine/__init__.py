@@ -4,6 +4,7 @@
     Engine.images       import, load, list, remove, …
     Engine.volumes      create, list, inspect, remove, …
     Engine.networks     create, list, inspect, connect, …
+    Engine.secrets      create, inspect, remove, …
     Engine.build        build, cache usage, prune
     Engine.system       info, df, prune, check
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from wherry.engine.containers import Containers
     from wherry.engine.images import Images
     from wherry.engine.networks import Networks
+    from wherry.engine.secrets import Secrets
     from wherry.engine.system import System
     from wherry.engine.transfer import Progress
     from wherry.engine.volumes import Volumes
@@ -54,6 +56,7 @@ class Engine:
         self._build: Builds | None = None
         self._volumes: Volumes | None = None
         self._networks: Networks | None = None
+        self._secrets: Secrets | None = None
 
     @property
     def store(self) -> Store:
@@ -87,6 +90,14 @@ class Engine:
 
             self._volumes = Volumes(self)
         return self._volumes
+
+    @property
+    def secrets(self) -> Secrets:
+        if self._secrets is None:
+            from wherry.engine.secrets import Secrets
+
+            self._secrets = Secrets(self)
+        return self._secrets
 
     @property
     def build(self) -> Builds:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from wherry.engine.volume_mounts import Use
     from wherry.model.container import CreateRequest
     from wherry.model.network import EndpointRequest
+    from wherry.model.secret import SecretSpec
     from wherry.store import Store
 
 
@@ -49,6 +50,10 @@ def create(engine: Engine, request: CreateRequest, *, wanted: str = "created", d
         asked = volume_mounts.wanted(engine, wanted_mounts, config, host)
         wanted_mounts, uses = asked.mounts, asked.uses
     mounts = modes.checked_mounts(wanted_mounts, config)
+    if request.secrets:
+        from wherry.engine import secrets
+
+        secrets.check(store, request.secrets)
     if request.name and not names.is_valid(request.name):
         raise InvalidArgument(f"Invalid container name ({request.name}), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed")
     container_id = names.new_id()
@@ -69,7 +74,7 @@ def create(engine: Engine, request: CreateRequest, *, wanted: str = "created", d
         wanted=wanted,
         record_text="",
     )
-    row = _store(store, row, record, uses, endpoints, durable=durable)
+    row = _store(store, row, record, uses, request.secrets, endpoints, durable=durable)
     if uses:
         try:
             volume_mounts.fill(store, uses, tuple(image.layers))
@@ -107,9 +112,20 @@ def _image(engine: Engine, request: CreateRequest) -> ImageRecord:
 
 
 def _store(
-    store: Store, row: ContainerRow, record: dict[str, Any], uses: tuple[Use, ...], endpoints: tuple[EndpointRequest, ...], *, durable: bool
+    store: Store,
+    row: ContainerRow,
+    record: dict[str, Any],
+    uses: tuple[Use, ...],
+    wanted: tuple[SecretSpec, ...],
+    endpoints: tuple[EndpointRequest, ...],
+    *,
+    durable: bool,
 ) -> ContainerRow:
     _begin(store, row.id)
+    if wanted:
+        from wherry.engine import secrets
+
+        record["Secrets"] = secrets.keep(store, row.id, wanted)
     with store.db.transaction(durable=durable) as db:
         if not row.name:
             row = row.replace(name=_free_name(store, row.id))

@@ -157,4 +157,5 @@ def _own(engine: Engine, row: ContainerRow, state: Actual, record: dict[str, Any
         "NotInForce": limits.lacking(host),
         "PlainBinds": [text.removeprefix("plain:") for text in state.plain_binds],
         "MonitorPid": state.monitor_pid,
+        "Secrets": record.get("Secrets") or [],
     }

@@ -98,6 +98,14 @@ def _start(
         events.describe(store, row)  # made by an older wherry, or torn by a power cut
     _write_files(store, row, record, wiring)
     context = spec_context(store, row, record, joins)
+    kept = record.get("Secrets") or ()
+    files: tuple[tuple[str, str, int, int, int], ...] = ()
+    variables: list[str] = []
+    if kept:
+        from wherry.engine import secrets
+
+        files, variables = secrets.for_launch(store, row.id, kept), secrets.environment(store, row.id, kept)
+        context = context.replace(env=(*context.env, *variables))
     mounts = modes.mount_specs(record)
     if any(m.type in ("volume", "image") for m in mounts):
         from wherry.engine import volume_launch
@@ -124,10 +132,13 @@ def _start(
             joins=joins,
             network=tuple(wiring.steps) if wiring else (),
             resolver=wiring is not None and wiring.resolver,
+            secrets=files,
         ),
     )
     if engine.debug is not None:
         for line in plan.lines():
+            for variable in variables:
+                line = line.replace(variable.partition("=")[2], "*****")
             engine.debug(line)
     if wiring is not None and wiring.resolver:
         wiring.announce(store)

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
 
     from wherry.model.mounts import MountSpec
     from wherry.model.network import EndpointRequest
+    from wherry.model.secret import SecretSpec
 
 
 class CreateRequest(Record):
@@ -28,6 +29,7 @@ class CreateRequest(Record):
     platform: str = ""
     cidfile: str = ""
     quiet: bool = False
+    secrets: tuple[SecretSpec, ...] = ()
 
 
 class ExecRequest(Record):

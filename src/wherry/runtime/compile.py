@@ -36,6 +36,7 @@ SOURCE_RECURSIVE, SOURCE_IDMAP, SOURCE_IDMAP_OR_PLAIN, SOURCE_MAKE, SOURCE_PATH_
     32,
     64,
 )
+SOURCE_READ = 128
 MOUNT_MAY_FAIL, MOUNT_MAKE, MOUNT_FALL_BACK = 1, 2, 4
 ATTACH_MAKE, ATTACH_SKIP_MISSING, ATTACH_EXTRA = 1, 2, 4
 
@@ -134,6 +135,7 @@ class Launch(Record):
     joins: dict[str, tuple[int, int]]
     network: tuple[tuple[str, tuple[Any, ...]], ...] = ()
     resolver: bool = False
+    secrets: tuple[tuple[str, str, int, int, int], ...] = ()
 
 
 class ExecLaunch(Record):
@@ -169,8 +171,9 @@ def container_plan(oci: dict[str, Any], launch: Launch) -> Plan:
     mounts = _mount_sources(slots, oci)
     devices = _device_sources(slots, oci)
     extra = _single_id_sources(slots, launch)
+    secrets = [(slots.source(path, SOURCE_READ), *where) for path, *where in launch.secrets]
     _namespaces(plan, oci, launch.joins)
-    _mounts(plan, oci, root, mounts, devices, extra, wired=bool(launch.network), resolver=launch.resolver)
+    _mounts(plan, oci, root, mounts, devices, extra, secrets, wired=bool(launch.network), resolver=launch.resolver)
     _process(plan, oci["process"], oci, launch.cache, launch.mapping)
     if launch.record["HostConfig"].get("Init"):
         plan.add("INIT")
@@ -447,6 +450,7 @@ def _mounts(
     mounts: list[tuple[dict[str, Any], int, int, list[int]]],
     devices: list[tuple[str, int]],
     extra: list[tuple[str, int]],
+    secrets: list[tuple[Any, ...]],
     *,
     wired: bool,
     resolver: bool,
@@ -470,6 +474,8 @@ def _mounts(
             plan.add("OVERLAY_AT", slot, own_layer, mount["destination"], "userxattr")
         else:
             plan.add("ATTACH", slot, mount["destination"], ATTACH_MAKE)
+    for secret in secrets:
+        plan.add("SECRET", *secret)
     for path, slot in devices:
         plan.add("ATTACH", slot, path, ATTACH_MAKE)
     if devices:

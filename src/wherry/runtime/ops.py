@@ -55,6 +55,7 @@ OPS: dict[str, tuple[int, str, int]] = {
     "IMAGE_AT": (56, "Iss", 3),
     "NET_WAIT": (59, "", 3),
     "OVERLAY_AT": (57, "iiss", 3),
+    "SECRET": (80, "isiii", 3),
     "ARGV": (60, "S", 4),
     "ENV": (61, "S", 4),
     "CWD": (62, "si", 4),
