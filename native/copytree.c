@@ -1,4 +1,4 @@
-/* `copytree FROM TO` and `copyup LAYERS NUMBERS PATH TO`: a tree copied with owners, modes, times, extended attributes, hard links and
+/* `copytree [--layer] FROM TO` and `copyup LAYERS NUMBERS PATH TO`: a tree copied with owners, modes, times, extended attributes, hard links and
  * holes, by reflink where the file system has it. The tree may change meanwhile, and whoever changes it may be hostile: every step is
  * an open of one name below a descriptor, and no link is followed. */
 #include "links.h"
@@ -32,8 +32,13 @@ struct copy {
     char names[XATTR_MAX], value[XATTR_MAX], block[1 << 18];
 };
 
+/* With --layer what overlayfs says in a layer is part of it: deletions and folders that hide what lies below. */
+static int as_layer;
+
 static int ours(const char *name)
 {
+    if (as_layer && (!strcmp(name, "user.overlay.opaque") || !strcmp(name, "user.overlay.whiteout")))
+        return 1;
     return strncmp(name, "user.overlay.", 13) && strncmp(name, "trusted.", 8);
 }
 
@@ -178,7 +183,7 @@ static int copy_special(int from, int to, const char *name, const struct stat *s
         if (symlinkat(target, to, name))
             return -1;
     } else {
-        if (S_ISCHR(st->st_mode) && st->st_rdev == 0)
+        if (S_ISCHR(st->st_mode) && st->st_rdev == 0 && !as_layer)
             return 0; /* overlayfs's mark of something deleted */
         if (mknodat(to, name, st->st_mode & (S_IFMT | 07777), st->st_rdev))
             return errno == EPERM ? 0 : -1; /* a device node, and we are no root */
@@ -276,6 +281,8 @@ static int copy_into(int from, const char *to)
 int cmd_copytree(int argc, char **argv)
 {
     umask(0);
+    if (argc == 3 && !strcmp(argv[0], "--layer"))
+        as_layer = 1, argc--, argv++;
     int from = argc == 2 ? open(argv[0], FOLDER) : -1;
     if (from < 0)
         return argc == 2 ? failed(argv[0]) : 125;

@@ -29,9 +29,9 @@ class Packed:
         self.tar_bytes = tar_bytes
 
 
-def pack(folder: str, recipe: str) -> Packed:
-    """Hash the tar of a layer's tree and write its recipe to the new file `recipe`. Raises OSError."""
-    packer = _Packer(recipe)
+def pack(folder: str, recipe: str, *, exact: bool = False) -> Packed:
+    """Hash the tar of a layer's tree and write its recipe to the new file `recipe`. `exact` keeps fractions of seconds. Raises OSError."""
+    packer = _Packer(recipe, exact=exact)
     try:
         packer.tree(folder)
         return packer.finish()
@@ -39,12 +39,25 @@ def pack(folder: str, recipe: str) -> Packed:
         packer.close()
 
 
-def write(root: int, target: int) -> None:
+def write(root: int, target: int, *, exact: bool = False) -> None:
     """Write the tar of an open root to a descriptor. Raises OSError."""
-    packer = _Packer("/dev/null", target)
+    packer = _Packer("/dev/null", target, exact=exact)
     try:
         packer.open_tree(root)
         packer.finish()
+    finally:
+        packer.close()
+
+
+def write_entry(folder: int, name: str, shown: str, target: int, *, owner: tuple[int, int] | None = None) -> Packed:
+    """Write the tar of one entry of an open folder, with all below it, under the name `shown`; "" gives a folder's content only.
+
+    `owner` stands in place of the files' own. Raises OSError.
+    """
+    packer = _Packer("/dev/null", target, exact=True, owner=owner)
+    try:
+        packer.one(folder, name, shown)
+        return packer.finish()
     finally:
         packer.close()
 
@@ -64,7 +77,9 @@ class _Out:
 
 
 class _Packer:
-    def __init__(self, recipe: str, target: int = -1) -> None:
+    def __init__(self, recipe: str, target: int = -1, *, exact: bool = False, owner: tuple[int, int] | None = None) -> None:
+        self._exact = exact
+        self._given = owner
         self._hash = hashlib.sha256() if target < 0 else _Out(target)
         self._recipe = open(recipe, "xb" if target < 0 else "wb", buffering=1 << 18)
         self._recipe.write(_RECIPE_MAGIC)
@@ -124,6 +139,16 @@ class _Packer:
         fd = os.open(folder, _FOLDER)
         try:
             self.open_tree(fd)
+        finally:
+            os.close(fd)
+
+    def one(self, folder: int, name: str, shown: str) -> None:
+        if shown:
+            self._entry(folder, name, shown, False)
+            return
+        fd = os.open(name, _FOLDER, dir_fd=folder)
+        try:
+            self._inside(fd, "")
         finally:
             os.close(fd)
 
@@ -217,8 +242,13 @@ class _Packer:
         if len(link) > 100:
             extra["linkpath"] = link
         seconds = max(0, int(found.st_mtime_ns // 1_000_000_000))
+        if self._given is not None:
+            uid, gid = self._given
+        rest = found.st_mtime_ns % 1_000_000_000
+        if self._exact and rest:
+            extra["mtime"] = (b"%d.%09d" % (found.st_mtime_ns // 1_000_000_000, rest)).rstrip(b"0")
         for key, number, most in (("uid", uid, 1 << 21), ("gid", gid, 1 << 21), ("size", size, 1 << 33), ("mtime", seconds, 1 << 33)):
-            if number >= most:
+            if number >= most and key not in extra:
                 extra[key] = str(number).encode()
         if extra:
             body = b"".join(_pax(key, value) for key, value in sorted(extra.items()))

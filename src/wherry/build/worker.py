@@ -12,7 +12,7 @@ import os
 import socket
 import stat
 
-from wherry.build import sources, tarring
+from wherry.build import sources, tarring, trees
 from wherry.build.chmod import Mode
 from wherry.build.copying import Copier, CopyError, Source
 from wherry.build.ignore import Ignore
@@ -26,6 +26,22 @@ if TYPE_CHECKING:
     from typing import Any
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+
+
+def main_joined(control: int, root: int, userns: int, program: int, uid_mapped: bool) -> None:
+    """As `main`, for a container that runs: `root` is its root, `userns` its user namespace (-1: it has none of its own)."""
+    # The files of this machine may be closed to who we become: what is needed is loaded now, the native program is an open file.
+    import encodings.idna
+    import stringprep
+    import traceback
+
+    from wherry.archive import compress, streams
+    from wherry.store import treeop
+
+    del encodings, stringprep, traceback, compress, streams, treeop
+    os.environ["WHERRY_NATIVE"] = f"/proc/self/fd/{program}"
+    trees.join(root, userns)
+    main(control, uid_mapped)
 
 
 def main(control: int, uid_mapped: bool) -> None:
@@ -71,6 +87,9 @@ def _received(stream: socket.socket) -> bytes:
 
 def _answer(job: dict[str, Any], single: bool) -> dict[str, Any]:
     try:
+        if job["do"] in trees.JOBS:
+            trees.own_mounts()
+            return {"ok": trees.JOBS[job["do"]](job, single)}
         inroot.unshare_mounts()
         return {"ok": _JOBS[job["do"]](job, single)}
     except (CopyError, ValueError) as error:
@@ -235,8 +254,9 @@ def unpack_into(fd: int, folder: int, *, single: bool) -> int:
 
     stream = streams.plain(streams.FdReader(fd))
     try:
-        # The unpacker is a process of its own: it opens the folder by way of ours.
-        path = f"/proc/{os.getpid()}/fd/{folder}"
+        # The unpacker is a process of its own: it inherits the folder.
+        path = f"/proc/self/fd/{folder}"
+        os.set_inheritable(folder, True)
         return treeop.unpack(path, lambda pipe: streams.copy_to_fd(stream, pipe), single=single, literal=True)[0]
     except WherryError as error:
         raise CopyError(error.message) from None
@@ -285,6 +305,13 @@ def _finish(job: dict[str, Any], single: bool) -> None:
     inroot.unmount(folder + "/mnt")
     if job.get("epoch_ns", -1) >= 0:
         settle_times(folder + "/over/upper", job["epoch_ns"])
+
+
+def _tidy(job: dict[str, Any], single: bool) -> None:
+    """Empty mount points that a container's launch made go out of a copy of what it wrote."""
+    with RootFs(job["lowers"], job["mnt"], single=single) as below, RootFs([], "", upper=job["tree"], single=single) as upper:
+        for path in job["stubs"]:
+            _drop_stub(below, upper, path)
 
 
 def _drop_stub(below: RootFs, upper: RootFs, path: str) -> None:
@@ -418,5 +445,6 @@ _JOBS: dict[str, Callable[[dict[str, Any], bool], Any]] = {
     "same_root": _same_root,
     "size": _size,
     "tar": _tar,
+    "tidy": _tidy,
 }
 _ACTIONS: dict[str, Callable[[RootFs, dict[str, Any], dict[str, int], str], None]] = {"copy": _copy, "workdir": _workdir}

@@ -22,7 +22,9 @@ _ENOSPC = 28
 class Worker:
     """A process that is root of R. A context manager; `do` may be called by several threads at once."""
 
-    def __init__(self) -> None:
+    def __init__(self, running: int = 0) -> None:
+        """`running`: the process of a container to work in; without it, trees of the store are worked on."""
+        self._running = running
         self._control: socket.socket | None = None
         self._pid = 0
         self._lock = threading.Lock()
@@ -68,6 +70,8 @@ class Worker:
         prefix, environment = userns.enter_command()
         # In R it is root, and what it starts must not make another namespace.
         environment |= {userns.MARK: "1", "WHERRY_NATIVE": native.path()}
+        if self._running:
+            return self._start_joined(ours, theirs)
         package = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
         many = userns.current().mode != "single"
         code = f"import sys; sys.path.insert(0, {package!r}); from wherry.build.worker import main; main(3, {many})"
@@ -78,4 +82,30 @@ class Worker:
                 os.set_inheritable(3, True)
                 actions = []
             self._pid = os.posix_spawn(argv[0], argv, environment, file_actions=actions)
+        return ours
+
+    def _start_joined(self, ours: socket.socket, theirs: socket.socket) -> socket.socket:
+        """A process of our own user, in the container's user namespace where it has one, that sees its root by a descriptor."""
+        package = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+        many = userns.current().mode != "single"
+        environment = {"PATH": os.environ.get("PATH", os.defpath), userns.MARK: "1"}
+        folder = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
+        with theirs:
+            held = [theirs.detach()]
+            try:
+                held.append(os.open(f"/proc/{self._running}/root", folder))
+                held.append(os.open(native.path(), os.O_PATH | os.O_CLOEXEC))
+                if userns.of_process(self._running) != userns.of_process(os.getpid()):
+                    held.append(os.open(f"/proc/{self._running}/ns/user", os.O_RDONLY | os.O_CLOEXEC))
+                control, root, program = held[:3]
+                names = held[3] if len(held) > 3 else -1
+                for fd in held:
+                    os.set_inheritable(fd, True)
+                words = f"main_joined({control}, {root}, {names}, {program}, {many})"
+                code = f"import sys; sys.path.insert(0, {package!r}); from wherry.build import worker; worker.{words}"
+                argv = [sys.executable, "-I", "-S", "-c", code]
+                self._pid = os.posix_spawn(argv[0], argv, environment)
+            finally:
+                for fd in held:
+                    os.close(fd)
         return ours

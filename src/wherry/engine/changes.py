@@ -13,9 +13,11 @@ if TYPE_CHECKING:
 _SHELL = ["/bin/sh", "-c"]
 
 
-def changed(changes: Iterable[str]) -> dict[str, Any]:
-    """A config out of instructions. Raises InvalidArgument."""
-    config: dict[str, Any] = {}
+def changed(changes: Iterable[str], base: dict[str, Any] | None = None) -> dict[str, Any]:
+    """A config out of instructions, `base` changed by them where there is one. Raises InvalidArgument."""
+    config: dict[str, Any] = {
+        key: list(v) if isinstance(v, list) else dict(v) if isinstance(v, dict) else v for key, v in (base or {}).items()
+    }
     for change in changes:
         word, _, rest = change.strip().partition(" ")
         make = _INSTRUCTIONS.get(word.upper())

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import builtins
     from collections.abc import Callable, Iterator
     from typing import Any
 
     from wherry.engine import Engine
+    from wherry.engine.commit import CommitRequest
     from wherry.engine.create import CreateResult
+    from wherry.engine.diff import Change
     from wherry.engine.run import RunResult
     from wherry.engine.stats import Usage
     from wherry.engine.stream import Stream
@@ -168,6 +171,25 @@ class Containers:
 
         self._engine.sweep()
         return stats(self._engine, names or [], all=all, stream=stream, interval_s=interval_s)
+
+    def commit(self, name: str, request: CommitRequest) -> str:
+        """Make an image of what a container is and has; its id."""
+        from wherry.engine.commit import commit
+
+        self._engine.sweep()
+        return commit(self._engine, name, request)
+
+    def diff(self, name: str) -> builtins.list[Change]:
+        """What a container changed in its file system."""
+        from wherry.engine.diff import diff
+
+        return diff(self._engine, name)
+
+    def export(self, name: str, target: str | int) -> None:
+        """Its file system as a tar, without volumes, to a file or a descriptor."""
+        from wherry.engine.diff import export
+
+        export(self._engine, name, target)
 
     def rename(self, name: str, new: str) -> None:
         from wherry.engine.lifecycle import rename

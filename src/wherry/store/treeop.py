@@ -84,10 +84,10 @@ def unpack(
     return int(numbers["entries"]), int(numbers["bytes"])
 
 
-def copy_tree(source: str, target: str) -> None:
+def copy_tree(source: str, target: str, *, layer: bool = False) -> None:
     """Copy a folder with all that is in it, and what it is: owners, modes, times, attributes, links and holes. `target` may be there and
-    be empty. Raises StoreError, StoreFull."""
-    code, text = _run(["copytree", source, target], None)
+    be empty. `layer`: overlayfs's marks of what is deleted come along. Raises StoreError, StoreFull."""
+    code, text = _run(["copytree", *(["--layer"] if layer else []), source, target], None)
     if code:
         raise _copy_error(text, code)
 
