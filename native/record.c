@@ -53,14 +53,16 @@ size_t state_text(char *to, size_t size)
     return n;
 }
 
-static void replace_file(int dir, const char *temporary, const char *name, const char *text, size_t n, int sync)
+static int replace_file(int dir, const char *temporary, const char *name, const char *text, size_t n, int sync)
 {
     int fd = openat(dir, temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (fd < 0)
-        return;
-    if (write_all(fd, text, n) == 0 && (!sync || fsync(fd) == 0) && renameat(dir, temporary, dir, name) == 0 && sync)
+        return -1;
+    int bad = write_all(fd, text, n) || (sync && fsync(fd)) || renameat(dir, temporary, dir, name);
+    if (!bad && sync)
         fsync(dir);
     close(fd);
+    return bad ? -1 : 0;
 }
 
 void write_state(void)
@@ -81,7 +83,11 @@ void write_exit(void)
     n = key_number(text, sizeof text, n, "restarts", m.restarts);
     n = key_number(text, sizeof text, n, "signal", m.signal);
     /* A container that is removed right away needs no record that lasts. */
-    replace_file(m.state_fd, "exit.tmp", "exit", text, n, !m.remove);
+    if (replace_file(m.state_fd, "exit.tmp", "exit", text, n, !m.remove)) {
+        /* A full disk: what the store has put aside (store/reserve.py) is for this. */
+        unlinkat(m.state_fd, "../../reserve", 0);
+        replace_file(m.state_fd, "exit.tmp", "exit", text, n, !m.remove);
+    }
 }
 
 void remove_state(void)

@@ -164,7 +164,9 @@ def _unexpected(context: Context, error: Exception) -> int:
         _complain(f"{context.program}: {error.object}: not valid UTF-8")
     elif isinstance(error, OSError) and error.errno:
         name = f"{error.filename}: " if error.filename else ""
-        _complain(f"{context.program}: {name}{os.strerror(error.errno).lower()}")
+        _complain(f"{context.program}: {os.fsdecode(name)}{os.strerror(error.errno).lower()}")
+        if error.errno in (28, 122):  # ENOSPC, EDQUOT
+            _complain("free some space on the file system of the store; `wherry system df` shows what wherry itself could give back")
     else:
         _complain(
             f"{context.program}: internal error: {type(error).__name__}: {error}\nrun it again with --debug and report what it prints"

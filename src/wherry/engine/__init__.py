@@ -125,8 +125,18 @@ class Engine:
 
     def sweep(self) -> None:
         """Finish what killed processes left in the store and the run root."""
+        from wherry.store import reserve
         from wherry.store.sweep import sweep
 
+        sweep(self.store)
+        reserve.keep(self.store)
+
+    def sweep_before_making_room(self) -> None:
+        """The same, before what has to work on a full disk: the reserve is given back first."""
+        from wherry.store import reserve
+        from wherry.store.sweep import sweep
+
+        reserve.use(self.store)
         sweep(self.store)
 
     def close(self) -> None:

@@ -91,7 +91,7 @@ class Containers:
     def stop(self, name: str, *, timeout_s: int | None = None, signal: str = "") -> None:
         from wherry.engine.lifecycle import stop
 
-        self._engine.sweep()
+        self._engine.sweep_before_making_room()
         stop(self._engine, name, timeout_s=timeout_s, signal=signal)
 
     def restart(self, name: str, *, timeout_s: int | None = None, signal: str = "") -> None:
@@ -103,12 +103,13 @@ class Containers:
     def kill(self, name: str, signal: str = "KILL") -> None:
         from wherry.engine.lifecycle import kill
 
+        self._engine.sweep_before_making_room()
         kill(self._engine, name, signal)
 
     def remove(self, name: str, *, force: bool = False, volumes: bool = False) -> None:
         from wherry.engine.lifecycle import remove
 
-        self._engine.sweep()
+        self._engine.sweep_before_making_room()
         remove(self._engine, name, force=force, volumes=volumes)
 
     def start_many(self, names: list[str]) -> Iterator[tuple[str, WherryError | None]]:
@@ -117,7 +118,7 @@ class Containers:
     def stop_many(self, names: list[str], *, timeout_s: int | None = None, signal: str = "") -> Iterator[tuple[str, WherryError | None]]:
         from wherry.engine.lifecycle import stop_many
 
-        self._engine.sweep()
+        self._engine.sweep_before_making_room()
         return stop_many(self._engine, names, timeout_s=timeout_s, signal=signal)
 
     def kill_many(self, names: list[str], *, signal: str = "KILL") -> Iterator[tuple[str, WherryError | None]]:
@@ -129,7 +130,7 @@ class Containers:
     def remove_many(self, names: list[str], *, force: bool = False, volumes: bool = False) -> Iterator[tuple[str, WherryError | None]]:
         from wherry.engine.lifecycle import remove_many
 
-        self._engine.sweep()
+        self._engine.sweep_before_making_room()
         return remove_many(self._engine, names, force=force, volumes=volumes)
 
     def pause(self, name: str) -> None:
@@ -249,7 +250,7 @@ class Containers:
         """Remove all stopped containers; returns their ids and the bytes that came free."""
         from wherry.engine.lifecycle import prune
 
-        self._engine.sweep()
+        self._engine.sweep_before_making_room()
         return prune(self._engine, filters or {})
 
     def cleanup(self, container_id: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from wherry.model.record import Record
-from wherry.store import images
+from wherry.store import images, reserve
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -123,6 +123,7 @@ class Images:
         """Remove a name, and the image with its last one; returns ("Untagged"|"Deleted", what). Raises Conflict, NotFound."""
         from wherry.engine.image_remove import remove
 
+        reserve.use(self._store)
         ident = images.find(self._store.db, name).id
         done = remove(self._store, name, force=force)
         self._tell_removal(done, ident)
@@ -143,6 +144,7 @@ class Images:
         """Remove dangling images (`all`: every unused one); what was removed, and the bytes that came free."""
         from wherry.engine.image_remove import prune
 
+        reserve.use(self._store)
         done, freed = prune(self._store, all=all, filters=filters or {})
         self._tell_removal(done, "")
         return done, freed
