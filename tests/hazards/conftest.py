@@ -14,6 +14,10 @@ from support.engine import Wherry
 @pytest.fixture
 def make_image(w: Wherry, rootfs: Path) -> Iterator[hostile.MakeImage]:
     """make_image(member, …, changes=[…]) imports an image and gives its name; it is removed after the test."""
+    yield from _maker(w, rootfs)
+
+
+def _maker(w: Wherry, rootfs: Path) -> Iterator[hostile.MakeImage]:
     made: list[str] = []
 
     def make(*members: hostile.Member, changes: Iterable[str] = ()) -> str:
@@ -24,3 +28,9 @@ def make_image(w: Wherry, rootfs: Path) -> Iterator[hostile.MakeImage]:
     w.forget_all()
     for name in made:
         w.ok("rmi", "-f", name)
+
+
+@pytest.fixture
+def make_image_root(w_root: Wherry, rootfs: Path) -> Iterator[hostile.MakeImage]:
+    """The same for root alone, for what doesn't depend on who runs it."""
+    yield from _maker(w_root, rootfs)

@@ -87,8 +87,9 @@ def _set_argv(key: str) -> Callable[[dict[str, Any], str], None]:
 
 
 def _env(config: dict[str, Any], rest: str) -> None:
-    for key, value in _pairs("ENV", rest).items():
-        config["Env"] = [e for e in config.get("Env", ()) if e.partition("=")[0] != key] + [f"{key}={value}"]
+    pairs = _pairs("ENV", rest)
+    kept = [e for e in config.get("Env", ()) if e.partition("=")[0] not in pairs]
+    config["Env"] = kept + [f"{key}={value}" for key, value in pairs.items()]
 
 
 def _label(config: dict[str, Any], rest: str) -> None:
