@@ -41,7 +41,7 @@ def create(engine: Engine, request: CreateRequest, *, wanted: str = "created", d
     config = merge.merged_config(request.config, image.config)
     config["Image"] = request.image
     host = modes.checked(store, request.host, engine)
-    endpoints = network_attach.chosen(store, host, request.networks, engine)
+    endpoints = network_attach.chosen(store, host, request.networks)
     wanted_mounts = request.mounts
     uses: tuple[Use, ...] = ()
     if config.get("Volumes") or host.get("VolumesFrom") or any(m.type in ("volume", "image") for m in wanted_mounts):

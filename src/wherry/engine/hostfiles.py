@@ -49,7 +49,11 @@ def write_resolving(store: Store, row: ContainerRow, host: dict[str, Any], wirin
 
     found = resolvconf.with_wishes(resolvconf.of_host(), host)
     if not wiring.resolver:
-        _put(folder + "/resolv.conf", resolvconf.for_bridge(found))
+        from wherry.network import links, rootless
+
+        # A host that asks itself: in R-net somebody asks it for the container.
+        own = (rootless.NAMES,) if links.is_user() else ()
+        _put(folder + "/resolv.conf", resolvconf.for_bridge(found, own))
         return
     _put(folder + "/resolv.conf", resolvconf.for_resolver(found))
     write_resolver(store, row, host, wiring)
@@ -82,7 +86,10 @@ def own_lines(store: Store, record: dict[str, Any], wiring: Wiring) -> str:
     own = f"{name}.{domain} {name}" if domain else name
     lines = [f"{address}\t{own}\n" for a in wiring.attached for address in (a.endpoint.ipv4, a.endpoint.ipv6) if address]
     taken = {entry.partition(":")[0] for entry in host.get("ExtraHosts") or ()}
-    gateway = next((a.gateway(4) or a.gateway(6) for a in wiring.attached if a.gateway(4) or a.gateway(6)), "")
+    from wherry.network import links, rootless
+
+    gateway = rootless.HOST if links.is_user() and any(a.gateway(4) for a in wiring.attached) else ""
+    gateway = gateway or next((a.gateway(4) or a.gateway(6) for a in wiring.attached if a.gateway(4) or a.gateway(6)), "")
     names = [n for n in ("host.docker.internal", "host.containers.internal") if n not in taken]
     if gateway and names:
         lines.append(f"{gateway}\t{' '.join(names)}\n")

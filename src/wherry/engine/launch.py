@@ -128,13 +128,15 @@ def _start(
             columns=size[1],
             cache=store.path("cache"),
             mapping=userns.current(),
-            root_namespace=_resident(store, mounts),
+            root_namespace=(wiring.resident if wiring else 0) or _resident(store, mounts),
             joins=joins,
             network=tuple(wiring.steps) if wiring else (),
             resolver=wiring is not None and wiring.resolver,
             secrets=files,
         ),
     )
+    if wiring is not None and wiring.descriptor >= 0:
+        plan.inherit(wiring.descriptor)
     if engine.debug is not None:
         for line in plan.lines():
             for variable in variables:
@@ -143,6 +145,8 @@ def _start(
     if wiring is not None and wiring.resolver:
         wiring.announce(store)
     started = launcher.start_container(plan, store.run_path(row.id), attach)
+    if wiring is not None:
+        wiring.started()
     for text in (*lacking, *spec.not_in_force(record["HostConfig"]), *started.warnings):
         engine.warn(text)
     return started

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from wherry.errors import InvalidArgument, Unsupported
-from wherry.kernel import userns
+from wherry.errors import InvalidArgument
 from wherry.model import addresses, jsontext
 from wherry.store import networks
 from wherry.store.networks import EndpointRow
@@ -12,7 +11,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from wherry.engine import Engine
     from wherry.model.network import EndpointRequest
     from wherry.store import Store
     from wherry.store.db import Database
@@ -21,30 +19,24 @@ if TYPE_CHECKING:
 SPECIAL = ("host", "none")
 
 
-def default_mode(store: Store) -> str:
-    """Where a container goes that names no network."""
-    return "bridge" if has_own(store) else "none"
+def has_own() -> bool:
+    """Whether networks of wherry's own can be had: as root, and where the native program can make a user's."""
+    from wherry.kernel import userns
+    from wherry.runtime.ops import OPS
+
+    return userns.current().mode == "host" or "PUBLISH" in OPS
 
 
-def has_own(store: Store) -> bool:
-    """Whether networks of wherry's own can be had."""
-    return store.uid == 0 and userns.current().mode == "host"
-
-
-def chosen(store: Store, host: dict[str, Any], requests: tuple[EndpointRequest, ...], engine: Engine) -> tuple[EndpointRequest, ...]:
-    """Set HostConfig.NetworkMode; the endpoints that the container will have. Raises InvalidArgument, NotFound, Unsupported."""
+def chosen(store: Store, host: dict[str, Any], requests: tuple[EndpointRequest, ...]) -> tuple[EndpointRequest, ...]:
+    """Set HostConfig.NetworkMode; the endpoints that the container will have. Raises InvalidArgument, NotFound."""
     mode = host["NetworkMode"]
     if mode in ("", "default"):
-        mode = default_mode(store)
-        if mode == "none":
-            _say_once(store, engine)
+        mode = "bridge" if has_own() else "none"
         requests = tuple(r.replace(network=mode) if r.network in ("", "default") else r for r in requests)
     host["NetworkMode"] = mode
     if mode in SPECIAL or mode.startswith("container:"):
         _refuse_for(mode, host, requests)
         return ()
-    if not has_own(store):
-        raise Unsupported(f"network {mode}: an ordinary user has none yet", hint="use --network none, host or container:NAME")
     from wherry.engine.networks import ensure_predefined
 
     ensure_predefined(store)
@@ -66,14 +58,6 @@ def chosen(store: Store, host: dict[str, Any], requests: tuple[EndpointRequest, 
     first = networks.find(store.db, found[0].network)
     host["NetworkMode"] = first.name if mode == first.name or not mode else mode
     return tuple(found)
-
-
-def _say_once(store: Store, engine: Engine) -> None:
-    if store.db.row("SELECT 1 FROM meta WHERE key = 'said_no_network'") is None:
-        engine.warn(
-            "containers of an ordinary user have no network of their own yet: the default is --network none; use --network host for the host's"
-        )
-        store.db.execute("INSERT OR IGNORE INTO meta (key, value) VALUES ('said_no_network', 1)")
 
 
 def _refuse_for(mode: str, host: dict[str, Any], requests: tuple[EndpointRequest, ...]) -> None:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from wherry.engine import Engine
     from wherry.network.links import Lock
+    from wherry.network.rootless import Setting
     from wherry.store import Store
     from wherry.store.containers import ContainerRow
     from wherry.store.networks import EndpointRow, NetworkRow
@@ -56,10 +57,11 @@ class Attached(Record):
 class Wiring:
     """What `prepare` found. Close it when the start is over, well or not: the lock goes."""
 
-    def __init__(self, attached: list[Attached], steps: Steps, lock: Lock | None) -> None:
+    def __init__(self, attached: list[Attached], steps: Steps, lock: Lock | None, setting: Setting | None = None) -> None:
         self.attached = attached
         self.steps = steps
         self._lock = lock
+        self._setting = setting
 
     @property
     def resolver(self) -> bool:
@@ -73,6 +75,21 @@ class Wiring:
         for item in self.attached:
             if item.network.name != "bridge":
                 network_names.write(store, item.network.id)
+
+    @property
+    def descriptor(self) -> int:
+        """R-net's, for the launcher to inherit; -1 where there is none."""
+        return self._setting.rnet.fd if self._setting else -1
+
+    @property
+    def resident(self) -> int:
+        """The pid of a monitor whose user namespace must be joined; 0: any."""
+        return self._setting.rnet.pid if self._setting else 0
+
+    def started(self) -> None:
+        """The container runs: what its plan has made is there."""
+        if self._setting is not None and self._setting.fresh:
+            self._setting.done()
 
     def close(self) -> None:
         if self._lock is not None:
@@ -90,7 +107,10 @@ def prepare(engine: Engine, row: ContainerRow, record: dict[str, Any]) -> Wiring
     for endpoint in endpoints:
         if endpoint.network_id not in found:
             raise NotFound(f"network {endpoint.network_id} not found")
-    bring_up(store, [found[e.network_id] for e in endpoints])
+    used = [found[e.network_id] for e in endpoints]
+    if links.is_user():
+        return _prepare_user(store, row, record, [(found[e.network_id], e) for e in endpoints])
+    bring_up(store, used)
     lock = links.rules_lock(store, shared=True)
     try:
         clean(store)
@@ -103,6 +123,34 @@ def prepare(engine: Engine, row: ContainerRow, record: dict[str, Any]) -> Wiring
         raise
 
 
+def _prepare_user(store: Store, row: ContainerRow, record: dict[str, Any], wanted: list[tuple[NetworkRow, EndpointRow]]) -> Wiring:
+    """The same for a user: bridges and rules are made by the plan, where they are not as the database has them."""
+    from wherry.network import rootless
+
+    rootless.check_kernel()
+    lock = links.rules_lock(store, shared=False)
+    rnet = rootless.find(store)
+    try:
+        doomed = remains(store)
+        attached = lease(store, wanted)
+        _publish(store, row, record, attached)
+        setting = rootless.Setting(store, rnet)
+        steps = setting.steps([network for network, _endpoint in wanted])
+        if doomed and not setting.fresh:
+            steps.append(("NFT", (doomed, b"", 1)))
+        steps += steps_of(store, row.id, attached)
+        if not setting.fresh:
+            lock.__exit__()
+            lock = links.rules_lock(store, shared=True)
+        return Wiring(attached, steps, lock, setting)
+    except BaseException:
+        lock.__exit__()
+        if rnet.fd >= 0:
+            os.close(rnet.fd)
+        networks.release(store.db, row.id)
+        raise
+
+
 def bring_up(store: Store, rows: list[NetworkRow]) -> None:
     bridges = [row for row in rows if row.driver == "bridge"]
     if bridges and not all(links.is_up(store, row) for row in bridges):
@@ -111,15 +159,20 @@ def bring_up(store: Store, rows: list[NetworkRow]) -> None:
 
 def clean(store: Store) -> None:
     """What containers that are gone held: their leases, and elements of maps that nobody could take away for them."""
+    _send_each(remains(store))
+
+
+def remains(store: Store) -> bytes:
+    """The leases of dead containers go; the batches that take their elements away."""
     endpoints = [row for row in networks.endpoints(store.db) if row.owner]
     if not endpoints:
-        return
-    ports = {row.container_id: links.bindings(store, row.container_id) for row in endpoints}
-    dead = networks.reclaim(store)
-    for container_id in dead:
+        return b""
+    ports = {row.container_id: [] if links.is_user() else links.bindings(store, row.container_id) for row in endpoints}
+    out = b""
+    for container_id in networks.reclaim(store):
         mine = [row for row in endpoints if row.container_id == container_id]
-        data = rules.go(links.table(store), links.guards(store, mine), ports[container_id])
-        _send_each(data)
+        out += rules.go(links.table(store), links.guards(store, mine), ports.get(container_id, []))
+    return out
 
 
 def _send_each(data: bytes) -> None:
@@ -188,12 +241,20 @@ def _publish(store: Store, row: ContainerRow, record: dict[str, Any], attached: 
 
 def steps_of(store: Store, container_id: str, attached: list[Attached]) -> Steps:
     steps: Steps = []
-    for owner, protocol, _port, host_ip, host_port in networks.ports(store.db, container_id):
-        assert owner == container_id
-        steps.append(("HOLD", (rules.PROTOCOLS[protocol], host_ip, host_port)))
+    user = links.is_user()
+    bindings = links.bindings(store, container_id)
+    for _owner, protocol, port, host_ip, host_port in networks.ports(store.db, container_id):
+        if not user:
+            steps.append(("HOLD", (rules.PROTOCOLS[protocol], host_ip, host_port)))
+            continue
+        address = next((a.endpoint.ipv4 or a.endpoint.ipv6 for a in attached if not a.record["Internal"]), "")
+        if addresses.family(host_ip) == 6:
+            address = next((a.endpoint.ipv6 for a in attached if a.endpoint.ipv6 and not a.record["Internal"]), "") or address
+        steps.append(("PUBLISH", (rules.PROTOCOLS[protocol], host_ip, host_port, address, port)))
+    if user:
+        bindings = []
     bridged = [a.endpoint for a in attached if a.network.driver == "bridge"]
     guards = links.guards(store, bridged)
-    bindings = links.bindings(store, container_id)
     table = links.table(store)
     if guards or bindings:
         steps.append(("NFT", (rules.come(table, guards, bindings), rules.go(table, guards, bindings), 0)))

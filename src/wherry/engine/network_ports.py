@@ -7,6 +7,7 @@ import os
 
 from wherry.errors import Conflict, InvalidArgument
 from wherry.model import addresses, config
+from wherry.network import links
 from wherry.store import networks
 
 TYPE_CHECKING = False
@@ -34,8 +35,9 @@ def publish(store: Store, row: ContainerRow, record: dict[str, Any], attached: l
         db.execute("DELETE FROM ports WHERE container_id = ?", (row.id,))
         for protocol, port, ip, text in _wanted(record):
             hosts = [ip] if ip else [default] if default != _ALL4 else [_ALL4, _ALL6] if _has_v6() else [_ALL4]
-            # A kernel translates within a family: [::] of a container with IPv4 only would be held and not served.
-            hosts = [h for h in hosts if addresses.family(h) in families] or hosts[:1]
+            # A kernel translates within a family: [::] of a container with IPv4 only would be held and not served. A user's link serves it.
+            if not links.is_user():
+                hosts = [h for h in hosts if addresses.family(h) in families] or hosts[:1]
             first, _, last = text.partition("-")
             numbers = range(int(first), int(last or first) + 1) if first else _random(protocol)
             _bind(store, row, bridge, protocol, port, hosts, numbers, text)
@@ -85,9 +87,18 @@ def _bind(store: Store, row: ContainerRow, bridge: Attached, protocol: str, port
     raise Conflict(
         f"failed to set up container networking: driver failed programming external connectivity on endpoint {row.name} "
         f"({bridge.endpoint.id}): {reason}",
-        hint=hint or _holder(protocol, number),
+        hint=hint or _why(reason, protocol, number),
         exit_code=125,
     )
+
+
+def _why(reason: str, protocol: str, number: int) -> str:
+    if "permission denied" in reason:
+        return (
+            "ports below net.ipv4.ip_unprivileged_port_start (1024 by default) are root's; publish another one, or as root: "
+            f"sysctl net.ipv4.ip_unprivileged_port_start={number}"
+        )
+    return _holder(protocol, number)
 
 
 def _shown(host: str) -> str:

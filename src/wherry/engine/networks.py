@@ -27,7 +27,7 @@ def ensure_predefined(store: Store) -> None:
     """bridge, host and none are there from the start: their rows are made when somebody asks for the first time."""
     if store.db.row("SELECT 1 FROM networks WHERE name = 'bridge'"):
         return
-    with links.machine_lock() if not store.uid else links.Lock(store.run_path("networks.lock")), store.db.transaction() as db:
+    with links.machine_lock() if not links.is_user() else links.Lock(store.run_path("networks.lock")), store.db.transaction() as db:
         if db.row("SELECT 1 FROM networks WHERE name = 'bridge'"):
             return
         network_id = names.new_id()
@@ -42,7 +42,7 @@ def ensure_predefined(store: Store) -> None:
         pool = ipam.with_gateway({"Subnet": ipam.free_pool(_taken(store)).shown})
         row = _row(NetworkRequest("bridge", options=options), network_id, options[network.NAME], [pool])
         networks.insert(db, row)
-        if not store.uid:
+        if not links.is_user():
             # Before the lock goes: the next store on this machine must see the subnet as taken.
             links._bridge(row)
         for name, driver in (("host", "host"), ("none", "null")):
@@ -111,17 +111,17 @@ class Networks:
         request = _checked(request)
         network_id = names.new_id()
         link = _link(store, request, network_id)
-        with links.machine_lock() if not store.uid else links.rules_lock(store, shared=False):
+        with links.machine_lock() if not links.is_user() else links.rules_lock(store, shared=False):
             with store.db.transaction() as db:
                 row = _row(request, network_id, link, _pools(store, request))
                 networks.insert(db, row)
             try:
-                if request.driver == "bridge" and not store.uid:
+                if request.driver == "bridge" and not links.is_user():
                     links._bridge(row)
             except WherryError:
                 networks.delete(store.db, network_id)
                 raise
-        if request.driver == "bridge" and not store.uid:
+        if request.driver == "bridge" and not links.is_user():
             try:
                 links.bring_up(store, [row])
             except WherryError:
@@ -180,7 +180,7 @@ class Networks:
                 shown = ", ".join(f'name:"{_name(store, user.container_id)}" id:"{user.container_id[:12]}"' for user in users)
                 raise Conflict(f"error while removing network: network {row.name} has active endpoints ({shown})")
             networks.delete(db, row.id)
-        if row.driver == "bridge" and not store.uid:
+        if row.driver == "bridge" and not links.is_user():
             links.take_down(store, row)
         names_file = store.run_path("net", "names", row.id)
         if os.path.exists(names_file):
@@ -230,7 +230,7 @@ class Networks:
         store = self._store
         self._engine.sweep()
         networks.reclaim(store)
-        if store.uid:
+        if links.is_user():
             raise Unsupported("network reload: a user's networks have a namespace of their own, which nobody else changes")
         links.bring_up(store, [row for row in networks.everything(store.db) if row.driver == "bridge"])
 
@@ -240,7 +240,7 @@ class Networks:
         networks.reclaim(store)
         if store.db.row("SELECT 1 FROM endpoints WHERE owner != ''"):
             raise Conflict("networks are in use: containers run", hint="stop them first")
-        if store.uid:
+        if links.is_user():
             return
         lock = links.rules_lock(store, shared=False)
         try:
@@ -286,11 +286,11 @@ def _link(store: Store, request: NetworkRequest, network_id: str) -> str:
         name = request.options.get(network.NAME) or links.bridge_name(store, network_id, request.name)
         if len(name) > 15 or "/" in name or " " in name:
             raise InvalidArgument(f"invalid bridge name: {name}", hint="at most 15 characters, no / and no blank")
-        if request.options.get(network.NAME) and not store.uid and netlink.index_of(name):
+        if request.options.get(network.NAME) and not links.is_user() and netlink.index_of(name):
             raise Conflict(f"a link called {name} exists already")
         return name
     parent = request.options.get("parent", "")
-    if store.uid:
+    if links.is_user():
         raise Unsupported(f"driver {request.driver}: an ordinary user has no link of the host's to share", hint="use the driver bridge")
     if not parent:
         raise InvalidArgument(f"a network of driver {request.driver} needs its parent link", hint="-o parent=eth0")

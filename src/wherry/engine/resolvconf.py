@@ -76,11 +76,12 @@ def is_loopback(server: str) -> bool:
     return server.startswith("127.") or server == "::1"
 
 
-def for_bridge(found: ResolvConf) -> str:
-    """Without a resolver of ours: the servers that a container can reach, public ones where the host has none of that kind."""
+def for_bridge(found: ResolvConf, instead: tuple[str, ...] = ()) -> str:
+    """Without a resolver of ours: the servers that a container can reach, public ones where the host has none of that kind, or those of
+    `instead`."""
     servers = found.servers
     if "nameservers" not in found.overridden:
-        servers = tuple(s for s in servers if not is_loopback(s)) or _PUBLIC
+        servers = tuple(s for s in servers if not is_loopback(s)) or instead or _PUBLIC
     used_default = "" if servers == found.servers or servers != _PUBLIC else "# Used default nameservers.\n"
     return _text(found, servers, found.options) + "\n" + _comments(found, "legacy") + used_default
 

@@ -7,6 +7,7 @@ import fcntl
 import os
 
 from wherry.errors import HostError
+from wherry.kernel import userns
 from wherry.model import addresses, network
 from wherry.network import netlink, nft, rules
 from wherry.network.rules import Binding, Guard, Wall
@@ -24,6 +25,11 @@ _MACHINE_LOCK = "/run/wherry-networks.lock"
 _DEFAULT_ROOT = "/var/lib/wherry"
 
 
+def is_user() -> bool:
+    """Whether networks live in an R-net: for everybody but the host's root."""
+    return userns.current().mode != "host"
+
+
 def tag(store: Store) -> str:
     """Five digits that tell this store's links from another one's."""
     return f"{binascii.crc32(os.fsencode(store.root)):08x}"[:5]
@@ -31,11 +37,11 @@ def tag(store: Store) -> str:
 
 def table(store: Store) -> str:
     """The name of our tables. A user has a network namespace of his own, and so the plain name."""
-    return "wherry" if store.root == _DEFAULT_ROOT or store.uid else f"wherry-{tag(store)}"
+    return "wherry" if store.root == _DEFAULT_ROOT or is_user() else f"wherry-{tag(store)}"
 
 
 def bridge_name(store: Store, network_id: str, name: str) -> str:
-    if name == "bridge" and (store.root == _DEFAULT_ROOT or store.uid):
+    if name == "bridge" and (store.root == _DEFAULT_ROOT or is_user()):
         return "wherry0"
     return f"wb-{network_id[:12]}"
 
@@ -107,7 +113,8 @@ def wall(row: NetworkRow) -> Wall:
     return Wall(
         row.link,
         tuple(pool["Subnet"] for pool in record["IPAM"]["Config"]),
-        masquerade=is_on(record, network.MASQUERADE, default=True),
+        # A user's link takes what goes out as it is, and has no address of its own to put in front.
+        masquerade=is_on(record, network.MASQUERADE, default=True) and not is_user(),
         internal=bool(record["Internal"]),
         icc=is_on(record, network.ICC, default=True),
     )
@@ -147,7 +154,14 @@ def batch(store: Store) -> bytes:
     own = {row.id for row in rows}
     active = [row for row in networks.endpoints(store.db) if row.owner and row.network_id in own]
     blocked = ("169.254.169.254", "fd00:ec2::254") if config.value("block_metadata") else ()
-    return rules.whole(table(store), veths(store), [wall(row) for row in rows], guards(store, active), bindings(store), blocked=blocked)
+    return rules.whole(
+        table(store),
+        veths(store),
+        [wall(row) for row in rows],
+        guards(store, active),
+        [] if is_user() else bindings(store),
+        blocked=blocked,
+    )
 
 
 # -- root: in the host's namespace -------------------------------------------------------------------------------------------
