@@ -38,7 +38,7 @@ class Outside:
         return run("ip", "netns", "exec", self.name, *words, check=check)
 
     def start(self, *words: str) -> subprocess.Popen[bytes]:
-        process = subprocess.Popen(["ip", "netns", "exec", self.name, *words], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+        process = subprocess.Popen(["ip", "netns", "exec", self.name, *words], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         self._processes.append(process)
         return process
 

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 # IFLA_MACVLAN_MODE and IFLA_IPVLAN_MODE, by docker's names.
 _MACVLAN = {"private": 1, "vepa": 2, "bridge": 4, "passthru": 8}
 _IPVLAN = {"l2": 0, "l3": 1, "l3s": 2}
-_ISOLATED = 1
+_ISOLATED, _HAIRPIN = 1, 2
 
 
 class Attached(Record):
@@ -243,6 +243,7 @@ def steps_of(store: Store, container_id: str, attached: list[Attached]) -> Steps
     steps: Steps = []
     user = links.is_user()
     bindings = links.bindings(store, container_id)
+    published = bool(bindings)
     for _owner, protocol, port, host_ip, host_port in networks.ports(store.db, container_id):
         if not user:
             steps.append(("HOLD", (rules.PROTOCOLS[protocol], host_ip, host_port)))
@@ -260,7 +261,7 @@ def steps_of(store: Store, container_id: str, attached: list[Attached]) -> Steps
         steps.append(("NFT", (rules.come(table, guards, bindings), rules.go(table, guards, bindings), 0)))
     way = default_way(attached)
     for item in attached:
-        steps.append(link_step(store, item, way))
+        steps.append(link_step(store, item, way, published=published))
     return steps
 
 
@@ -274,7 +275,7 @@ def default_way(attached: list[Attached]) -> dict[int, Attached]:
     return found
 
 
-def link_step(store: Store, item: Attached, way: dict[int, Attached]) -> tuple[str, tuple[Any, ...]]:
+def link_step(store: Store, item: Attached, way: dict[int, Attached], *, published: bool = False) -> tuple[str, tuple[Any, ...]]:
     """The operation that makes an endpoint's link."""
     endpoint, record, network = item.endpoint, item.record, item.network
     given, routes = [], []
@@ -293,9 +294,12 @@ def link_step(store: Store, item: Attached, way: dict[int, Attached]) -> tuple[s
         routes.append(f"{target} via {gateway}")
     mtu = links.mtu(record)
     if network.driver == "bridge":
-        isolated = 0 if links.is_on(record, "com.docker.network.bridge.enable_icc", default=True) else _ISOLATED
+        flags = 0 if links.is_on(record, "com.docker.network.bridge.enable_icc", default=True) else _ISOLATED
+        if published:
+            # With br_netfilter a container that asks its own published port is answered on the port that it came from.
+            flags |= _HAIRPIN
         veth = links.veth_name(store, endpoint.container_id, endpoint.position)
-        return "VETH", (network.link, veth, endpoint.interface, endpoint.mac, tuple(given), tuple(routes), mtu, isolated)
+        return "VETH", (network.link, veth, endpoint.interface, endpoint.mac, tuple(given), tuple(routes), mtu, flags)
     if network.driver == "macvlan":
         number = _MACVLAN.get(links.option(record, "macvlan_mode", "bridge"), 4)
     else:

@@ -6,7 +6,7 @@ JSON columns hold text that `model.jsontext` wrote; ids and digests are text; ti
 
 from __future__ import annotations
 
-VERSION = 5
+VERSION = 6
 
 _V1 = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value) WITHOUT ROWID;
@@ -207,4 +207,18 @@ CREATE TABLE ports (
 CREATE INDEX ports_by_container ON ports(container_id);
 """
 
-MIGRATIONS: dict[int, str] = {1: _V1, 2: _V2, 3: _V3, 4: _V4, 5: _V5}
+_V6 = """
+-- The key first: SQLite's integrity check reads a table without row ids wrongly where it is not.
+DROP TABLE ports;
+CREATE TABLE ports (
+  host_ip TEXT NOT NULL,
+  host_port INTEGER NOT NULL,
+  protocol TEXT NOT NULL,
+  container_id TEXT NOT NULL REFERENCES containers(id) ON DELETE CASCADE,
+  port INTEGER NOT NULL,
+  PRIMARY KEY (host_ip, host_port, protocol)
+) WITHOUT ROWID;
+CREATE INDEX ports_by_container ON ports(container_id);
+"""
+
+MIGRATIONS: dict[int, str] = {1: _V1, 2: _V2, 3: _V3, 4: _V4, 5: _V5, 6: _V6}
