@@ -24,7 +24,7 @@ _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _libc = ctypes.CDLL(None, use_errno=True)
 _CLONE_NEWUSER, _PR_SET_DUMPABLE = 0x10000000, 4
 _MOUNT_ATTR_RDONLY = 1
-_SYS_MOUNT_SETATTR = 442
+_SYS_MOUNT_SETATTR, _AT_EMPTY_PATH, _AT_RECURSIVE, _MS_BIND = 442, 0x1000, 0x8000, 0x1000
 
 # The root of the running container that this process has joined, -1 for none.
 _joined = -1
@@ -77,37 +77,42 @@ class Tree(RootFs):
             self.fd = os.dup(_joined)
             return
         super().__init__(job["lowers"], job["mnt"], upper=job.get("upper", ""), work=job.get("work", ""), single=single)
-        for source, target, read_only in job.get("mounts", ()):
-            self._hang(source, target, read_only)
+        for source, part, target, read_only in job.get("mounts", ()):
+            self._hang(source, part, target, read_only)
 
     def __enter__(self) -> Tree:
         return self
 
-    def _hang(self, source: str, target: str, read_only: bool) -> None:
-        """Mount a volume or a bind where the container has it; a place that isn't there, or can't be, is left alone."""
+    def _hang(self, source: str, part: str, target: str, read_only: bool) -> None:
+        """Mount a volume, a `part` of one or a bind where the container has it; what isn't there, or can't be mounted, is left out."""
         try:
-            place = self.open(target, os.O_PATH)
+            what = os.open(source, os.O_PATH | os.O_CLOEXEC)
         except OSError:
-            if not self.writable:
-                return
-            place = self._made(source, target)
+            return
         try:
-            where = f"/proc/self/fd/{place}"
-            if _libc.mount(os.fsencode(source), os.fsencode(where), None, 0x1000 | inroot.MS_REC, None):
-                return
-        finally:
+            if part:
+                whole, what = what, inroot.openat2(what, part, os.O_PATH)
+                os.close(whole)
+            place = self._place(stat.S_ISDIR(os.fstat(what).st_mode), target)
+            _libc.mount(f"/proc/self/fd/{what}".encode(), f"/proc/self/fd/{place}".encode(), None, _MS_BIND | inroot.MS_REC, None)
             os.close(place)
+        finally:
+            os.close(what)
         if read_only:
             fd = self.open(target, os.O_PATH)
             attr = _Attr(set=_MOUNT_ATTR_RDONLY)
-            _libc.syscall(_SYS_MOUNT_SETATTR, fd, b"", 0x1000 | 0x8000, ctypes.byref(attr), ctypes.sizeof(attr))
+            _libc.syscall(_SYS_MOUNT_SETATTR, fd, b"", _AT_EMPTY_PATH | _AT_RECURSIVE, ctypes.byref(attr), ctypes.sizeof(attr))
             os.close(fd)
 
-    def _made(self, source: str, target: str) -> int:
-        if os.path.isdir(source):
-            return self.make_folders(target)
-        folder, name = os.path.split(target.rstrip("/"))
-        parent = self.make_folders(folder)
+    def _place(self, folder: bool, target: str) -> int:
+        """Where to mount: made if it isn't there yet, as the container's start would."""
+        try:
+            return self.open(target, os.O_PATH)
+        except FileNotFoundError:
+            if folder:
+                return self.make_folders(target)
+        head, name = os.path.split(target.rstrip("/"))
+        parent = self.make_folders(head)
         try:
             return os.open(name, os.O_RDONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644, dir_fd=parent)
         finally:
@@ -283,7 +288,7 @@ def _target(root: Tree, path: str) -> str:
 
 def take_out(job: dict[str, Any], single: bool) -> dict[str, Any]:
     """Write the tar of a path to the job's descriptor; `shown` is its name in there, "" its content alone."""
-    owner = tuple(job["owner"]) if job.get("owner") else None
+    owner = (int(job["owner"][0]), int(job["owner"][1])) if job.get("owner") else None
     with Tree(job, single) as root:
         parent, name = root.parent(job["path"])
         try:
@@ -293,6 +298,12 @@ def take_out(job: dict[str, Any], single: bool) -> dict[str, Any]:
         finally:
             os.close(parent)
         return {"bytes": packed.tar_bytes}
+
+
+def owner_of(job: dict[str, Any], single: bool) -> list[int]:
+    """The ids of the user that the container runs as."""
+    with Tree(job, single) as root:
+        return list(root.owner(job["user"]))
 
 
 def put_in(job: dict[str, Any], single: bool) -> dict[str, Any]:
@@ -307,27 +318,22 @@ def put_in(job: dict[str, Any], single: bool) -> dict[str, Any]:
                 raise Refused("no folder", job["path"]) from None
             raise _refusal(error, job["path"]) from None
         try:
-            if root.read_only and not _on_another_mount(root.fd, folder):
-                raise Refused("read-only", "")
-            _check_writable(folder)
+            _check_writable(root, folder)
             _check_kinds(folder, job)
             return {"entries": worker.unpack_into(job["fd"], folder, single=single)}
         finally:
             os.close(folder)
 
 
-def _on_another_mount(root: int, folder: int) -> bool:
-    return _mount_id(root) != _mount_id(folder)
+def _check_writable(root: Tree, folder: int) -> None:
+    same = _mount_id(root.fd) == _mount_id(folder)
+    if same and root.read_only or os.fstatvfs(folder).f_flag & os.ST_RDONLY:
+        raise Refused("read-only" if same else "read-only mount")
 
 
 def _mount_id(fd: int) -> str:
     with open(f"/proc/self/fdinfo/{fd}", encoding="ascii") as file:
         return next((line.split()[1] for line in file if line.startswith("mnt_id:")), "")
-
-
-def _check_writable(folder: int) -> None:
-    if os.fstatvfs(folder).f_flag & os.ST_RDONLY:
-        raise Refused("read-only mount", "")
 
 
 def _check_kinds(folder: int, job: dict[str, Any]) -> None:
@@ -360,5 +366,6 @@ JOBS: dict[str, Callable[[dict[str, Any], bool], Any]] = {
     "tree-layer": _answered(exact_layer),
     "tree-look": _answered(described),
     "tree-out": _answered(take_out),
+    "tree-owner": _answered(owner_of),
     "tree-in": _answered(put_in),
 }

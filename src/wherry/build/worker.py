@@ -31,14 +31,19 @@ _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 def main_joined(control: int, root: int, userns: int, program: int, uid_mapped: bool) -> None:
     """As `main`, for a container that runs: `root` is its root, `userns` its user namespace (-1: it has none of its own)."""
     # The files of this machine may be closed to who we become: what is needed is loaded now, the native program is an open file.
-    import encodings.idna
-    import stringprep
+    import codecs
+    import fcntl
+    import hashlib
+    import shutil
+    import signal
     import traceback
 
     from wherry.archive import compress, streams
     from wherry.store import treeop
 
-    del encodings, stringprep, traceback, compress, streams, treeop
+    for name in ("ascii", "latin-1", "idna"):
+        codecs.lookup(name)
+    del fcntl, hashlib, shutil, signal, traceback, compress, streams, treeop
     os.environ["WHERRY_NATIVE"] = f"/proc/self/fd/{program}"
     trees.join(root, userns)
     main(control, uid_mapped)

@@ -9,6 +9,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "attach": ("attach", "Attach local standard input, output, and error streams to a running container"),
     "build": ("build", "Build an image from a Dockerfile"),
     "commit": ("commit", "Create a new image from a container's changes"),
+    "cp": ("cp", "Copy files/folders between a container and the local filesystem"),
     "create": ("create", "Create a new container"),
     "events": ("events", "Get real time events from the server"),
     "diff": ("diff", "Inspect changes to files or directories on a container's filesystem"),
@@ -59,6 +60,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "container attach": ("attach", "Attach local standard input, output, and error streams to a running container"),
     "container cleanup": ("container_cleanup", "Finish the end of containers that are to be removed"),
     "container commit": ("commit", "Create a new image from a container's changes"),
+    "container cp": ("cp", "Copy files/folders between a container and the local filesystem"),
     "container create": ("create", "Create a new container"),
     "container diff": ("diff", "Inspect changes to files or directories on a container's filesystem"),
     "container exec": ("exec", "Execute a command in a running container"),
@@ -170,7 +172,6 @@ GROUPS = {
 NOT_YET: dict[str, str] = {
     "compose": "",
     "context": "",
-    "cp": "use `exec` with tar: wherry exec C tar -C /path -c . | tar -x",
     "healthcheck": "",
     "kube": "",
     "plugin": "",

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
 
     from wherry.engine import Engine
     from wherry.engine.commit import CommitRequest
+    from wherry.engine.copy import PathStat
     from wherry.engine.create import CreateResult
     from wherry.engine.diff import Change
     from wherry.engine.run import RunResult
@@ -179,6 +180,30 @@ class Containers:
 
         self._engine.sweep()
         return commit(self._engine, name, request)
+
+    def copy_out(self, name: str, path: str, target: str | int, *, follow: bool = False, archive: bool = False) -> int:
+        """Copy out of a container to a local path, or as a tar to a descriptor; the bytes of the tar."""
+        from wherry.engine.copy import copy_out
+
+        return copy_out(self._engine, name, path, target, follow=follow, archive=archive)
+
+    def copy_in(self, name: str, source: str | int, path: str, *, follow: bool = False, archive: bool = False) -> tuple[int, str]:
+        """Copy a local path, or a tar from a descriptor, into a container; the bytes of the tar, and where it went."""
+        from wherry.engine.copy import copy_in
+
+        return copy_in(self._engine, name, source, path, follow=follow, archive=archive)
+
+    def get_archive(self, name: str, path: str, fd: int) -> PathStat:
+        """Write the tar of a path to a descriptor; what the path is."""
+        from wherry.engine.copy import get_archive
+
+        return get_archive(self._engine, name, path, fd)
+
+    def put_archive(self, name: str, path: str, fd: int) -> None:
+        """Unpack a tar, compressed or not, from a descriptor into a folder of a container."""
+        from wherry.engine.copy import put_archive
+
+        put_archive(self._engine, name, path, fd)
 
     def diff(self, name: str) -> builtins.list[Change]:
         """What a container changed in its file system."""

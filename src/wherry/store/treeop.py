@@ -37,11 +37,12 @@ def unpack(
     max_entries: int = -1,
     recipe: str = "",
     literal: bool = False,
+    inside: bool = True,
 ) -> tuple[int, int]:
     """Unpack a tar stream into `folder`. `feed(fd)` writes the stream to a pipe. Returns (entries, bytes).
 
     With `recipe` a new file of that name gets what `pack` needs to make the same tar again. `literal`: no layer, but files as they
-    are, into a folder that may hold some already.
+    are, into a folder that may hold some already. `inside=False`: as who we are, not as root of R.
 
     Raises ArchiveError for a malformed or hostile stream, StoreFull, and whatever `feed` raises.
     """
@@ -59,7 +60,7 @@ def unpack(
     err_reader, err_writer = os.pipe()
     _widen(writer)
     try:
-        pid = _spawn(words, reader, out_writer, err_writer)
+        pid = _spawn(words, reader, out_writer, err_writer, inside=inside)
     finally:
         for fd in (reader, out_writer, err_writer):
             os.close(fd)
@@ -222,8 +223,8 @@ def _run(words: list[str], stdin: int | None) -> tuple[int, str]:
     return os.waitstatus_to_exitcode(status), text
 
 
-def _spawn(words: list[str], stdin: int | None, stdout: int | None, stderr: int) -> int:
-    prefix, environment = userns.enter_command()
+def _spawn(words: list[str], stdin: int | None, stdout: int | None, stderr: int, *, inside: bool = True) -> int:
+    prefix, environment = userns.enter_command() if inside else ((), {})
     program = native.path()
     argv = [*prefix, program, *words]
     null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
