@@ -12,8 +12,8 @@ COMMANDS = "run create start stop kill restart rm ps inspect logs attach exec wa
 GROUPED = [f"container {c}" for c in "run create start stop kill restart rm ls inspect logs attach exec wait rename prune".split()]
 GROUPED += [f"image {c}" for c in "import load ls rm tag untag history inspect exists prune".split()]
 GROUPED += [f"system {c}" for c in "df prune info check".split()]
-LATER = ["network ls", "commit x y"]
-LATER = ["network ls", "volume ls", "network ls", "kube play x"]
+LATER = ["plugin ls", "kube play x", "swarm init", "pod ps"]
+LATER = ["plugin ls", "kube play x", "swarm init", "pod ps"]
 
 
 @pytest.mark.parametrize("verb", [*COMMANDS, *GROUPED, "container", "image", "system", ""])
