@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 def info(engine: Engine) -> dict[str, Any]:
     """A document for `wherry info`. Reads the store and /proc; changes nothing."""
+    from wherry.engine import ladder
+
     store = engine.store
     states = [actual.read(store, row).status for row in containers.everything(store.db)]
     kernel = os.uname()
@@ -50,6 +52,7 @@ def info(engine: Engine) -> dict[str, Any]:
         "Wherry": {
             "Settings": {key: {"Value": s.value, "Origin": s.origin} for key, s in config.settings().items()},
             "RunRoot": store.run,
+            "Ladder": [{name.capitalize(): getattr(rung, name) for name in rung._fields_} for rung in ladder.ladder(store)],
             "UserNamespace": {
                 "Mode": mapping.mode,
                 "UidMap": [list(t) for t in mapping.uids],

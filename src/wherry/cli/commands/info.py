@@ -61,6 +61,8 @@ def _text(info: dict[str, Any]) -> str:
         f" {namespace['Meaning']}",
         *(f" {label}: {a} {b} {c}" for label, key in (("uid", "UidMap"), ("gid", "GidMap")) for a, b, c in namespace[key]),
         *([f" Obstacle: {namespace['Obstacle']}"] if namespace.get("Obstacle") else []),
+        "What containers stand on here:",
+        *(f" {r['Name']}: {r['State']}: {r['Found']}" + (f"\n  to mend it: {r['Remedy']}" if r["Remedy"] else "") for r in own["Ladder"]),
         "Settings:",
         *(f" {key}: {setting['Value'] or '-'} ({setting['Origin']})" for key, setting in own["Settings"].items()),
     ]
