@@ -14,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+import neighbours
 from peers import Peer
 
 NONE = ("--network", "none")
@@ -156,6 +157,13 @@ ROWS = {
     "parallel": Row("50 × run -d by 8 workers", parallel, rounds=3),
     "rm-50": Row("rm -f of 50 running ones in one command", remove_fifty, rounds=3),
     "memory": Row("an idle container: private memory of ours", idle_memory, rounds=1, unit="kB"),
+    "run-limits": Row("run --rm with every limit", neighbours.limited),
+    "log": Row("50 MB of lines into json-file", neighbours.log_rate, rounds=3),
+    "stats-50": Row("stats --no-stream, 50 running ones", neighbours.stats, neighbours.running(50), rounds=3),
+    **{
+        f"neighbour-{kind}": Row(f"a neighbour's p99 round trip, {kind.replace('-', ' ')}", neighbours.latency(kind), rounds=3)
+        for kind in neighbours.ROWDY
+    },
     "many-run": Row("60 layers, 100,000 files: run true", ids_view),
     "many-ls": Row("60 layers, 100,000 files: run ls -R", many_files, rounds=5),
 }

@@ -66,3 +66,25 @@ def test_without_a_bus_it_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setenv("DBUS_SESSION_BUS_ADDRESS", f"unix:path={tmp_path}/nobody")
     with pytest.raises(systemd.BusError, match="No such file"):
         systemd.start_scope("x.scope", 1, "x")
+
+
+def test_a_logout_that_would_end_a_container_is_said_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from wherry.engine import Engine, limits
+    from wherry.kernel import cgroup, userns
+
+    (tmp_path / "linger").mkdir()
+    monkeypatch.setattr(limits, "_LINGER", f"{tmp_path}/linger")
+    monkeypatch.setattr(userns, "user_name", lambda _uid: "alice")
+    said: list[str] = []
+    with Engine(f"{tmp_path}/store", f"{tmp_path}/run", on_warning=said.append) as engine:
+        monkeypatch.setattr(cgroup, "inside_of_delegated", lambda: False)
+        limits.warn_of_logout(engine)
+        assert said == []
+        monkeypatch.setattr(cgroup, "inside_of_delegated", lambda: True)
+        (tmp_path / "linger/alice").touch()
+        limits.warn_of_logout(engine)
+        assert said == []
+        (tmp_path / "linger/alice").unlink()
+        limits.warn_of_logout(engine)
+        limits.warn_of_logout(engine)
+    assert len(said) == 1 and "loginctl enable-linger alice" in said[0]

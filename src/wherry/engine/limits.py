@@ -13,6 +13,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from wherry.engine import Engine
     from wherry.kernel.cgroup import Group
 
 
@@ -36,6 +37,23 @@ def enter_tree() -> str:
             return "systemd took the order for a scope and hasn't made it"
         time.sleep(0.001)
     return ""
+
+
+_LINGER = "/var/lib/systemd/linger"
+
+
+def warn_of_logout(engine: Engine) -> None:
+    """Said once: a container that goes on in the background ends with its user's last session, unless the user lingers."""
+    if not cgroup.inside_of_delegated() or not os.path.isdir(os.path.dirname(_LINGER)):
+        return
+    from wherry.kernel import userns
+
+    name = userns.user_name(os.geteuid()) or str(os.geteuid())
+    db = engine.store.db
+    if os.path.exists(f"{_LINGER}/{name}") or db.row("SELECT 1 FROM meta WHERE key = 'said_logout'") is not None:
+        return
+    db.execute("INSERT OR IGNORE INTO meta (key, value) VALUES ('said_logout', 1)")
+    engine.warn(f"when {name} has logged out everywhere, systemd ends this container; `loginctl enable-linger {name}` prevents that")
 
 
 def prepare(host: dict[str, Any]) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from wherry.engine import launch
+from wherry.engine import launch, limits
 from wherry.engine.create import create, finish
 from wherry.errors import Conflict, InvalidArgument, WherryError
 from wherry.model.record import Record
@@ -44,6 +44,7 @@ def run(engine: Engine, request: CreateRequest, *, detach: bool, attach: frozens
         _write_cidfile(request.cidfile, row.id)
         if detach:
             started_or_removed(engine, row, None)
+            limits.warn_of_logout(engine)
             return RunResult(row.id)
         return _run_attached(engine, row, _streams(row.record()["Config"], attach, sig_proxy, keys))
     finally:

@@ -45,6 +45,11 @@ def outside_of_delegated() -> bool:
     return is_v2() and os.geteuid() != 0 and bool(v2_parent()) and not _is_below(_own_v2_path(), _delegated())
 
 
+def inside_of_delegated() -> bool:
+    """Whether this process belongs to systemd's manager of its user, and ends with it."""
+    return is_v2() and os.geteuid() != 0 and _is_below(_own_v2_path(), _delegated())
+
+
 def places(container_id: str, *, cpuset: bool = False) -> list[Group]:
     """The same, without asking whether this process may put others there."""
     if is_v2():
