@@ -24,7 +24,7 @@
 #define NO_XDEV 1u
 
 /* flags of the plan's operations SOURCE, MOUNT and ATTACH */
-enum { S_RECURSIVE = 1, S_IDMAP = 2, S_IDMAP_OR_PLAIN = 4, S_MAKE = 8, S_PATH_ONLY = 16, S_NO_LINK = 32, S_OF_JOINED = 64, S_READ = 128 };
+enum { S_RECURSIVE = 1, S_IDMAP = 2, S_IDMAP_OR_PLAIN = 4, S_MAKE = 8, S_PATH_ONLY = 16, S_NO_LINK = 32, S_OF_JOINED = 64, S_READ = 128, S_SLAVE = 256 };
 enum { M_MAY_FAIL = 1, M_MAKE = 2, M_FALL_BACK = 4 };
 enum { A_MAKE = 1, A_SKIP_MISSING = 2, A_EXTRA = 4 };
 /* mount_point: whether what is missing is made. POINT_LAST: only the last part, where the folder for it is there. */

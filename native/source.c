@@ -97,7 +97,7 @@ static int open_part(const struct op *op, unsigned flags)
         if (own < 0 || enter_holder(of))
             return -1;
     }
-    int fd = *below ? open_below(path, below, flags) : sys_open_tree(AT_FDCWD, path, flags | NOFOLLOW), e = errno;
+    int fd = *below ? open_below(path, below, flags) : sys_open_tree(AT_FDCWD, path, flags | (*of ? 0 : NOFOLLOW)), e = errno;
     if (own >= 0 && setns(own, CLONE_NEWNS))
         _exit(125);
     close(own);
@@ -138,7 +138,7 @@ static void open_source(const struct plan *plan, const struct op *op, struct slo
         struct mount_attr_ a = {.propagation = (uint64_t)(propagation & ~(int64_t)MS_REC)};
         int all = !propagation || (propagation & MS_REC);
         if (!a.propagation)
-            a.propagation = MS_PRIVATE;
+            a.propagation = flags & S_SLAVE ? MS_SLAVE : MS_PRIVATE;
         if (sys_mount_setattr(fd, "", EMPTY_PATH | (all ? RECURSIVE : 0), &a))
             fail(r, errno, path);
     }

@@ -132,6 +132,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "volume du": ("volume_du", "Show what volumes take on disk"),
     "volume exists": ("volume_exists", "Exit with 0 if a volume exists, else with 1"),
     "volume export": ("volume_export", "Write the content of a volume as a tar archive"),
+    "volume flush": ("volume_flush", "Wait until what was written to S3 volumes is in their buckets"),
     "volume import": ("volume_import", "Unpack a tar archive into a volume"),
     "volume inspect": ("volume_inspect", "Display detailed information on one or more volumes"),
     "volume ls": ("volume_ls", "List volumes"),

@@ -37,6 +37,7 @@ def stop(engine: Engine, name: str, *, timeout_s: int | None, signal: str) -> No
     control = _ask_to_stop(store, row, timeout_s, signal)
     if control is not None:
         _wait_for_end(store, row, control, stopped=True)
+        settle_volumes(engine, row)
     _finish_auto_removed(store, row)
 
 
@@ -113,8 +114,17 @@ def stop_many(engine: Engine, given: list[str], *, timeout_s: int | None, signal
         if found is not None:
             if control is not None:
                 _wait_for_end(engine.store, found, control, stopped=True)
+                settle_volumes(engine, found)
             _finish_auto_removed(engine.store, found)
         yield name, failure
+
+
+def settle_volumes(engine: Engine, row: ContainerRow) -> None:
+    """Volumes whose data lie elsewhere: wait, with a limit, until what the container wrote is there; what is not is told."""
+    if '"volume"' in row.record_text:
+        from wherry.engine.volume_launch import settle
+
+        settle(engine, row)
 
 
 def restart(engine: Engine, name: str, *, timeout_s: int | None, signal: str) -> None:

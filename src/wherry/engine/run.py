@@ -89,6 +89,11 @@ def started_or_removed(engine: Engine, row: ContainerRow, theirs: socket | None,
 def _ended(engine: Engine, row: ContainerRow, stream: socket, outcome: Outcome) -> RunResult:
     if outcome.detached:
         return RunResult(row.id, None, True)
+    if '"volume"' in row.record_text:
+        drain(stream)
+        from wherry.engine.lifecycle import settle_volumes
+
+        settle_volumes(engine, row)
     if row.auto_remove:
         drain(stream)
         # The monitor has taken the tree apart; the row is ours to delete. A crash before it is durable leaves a row

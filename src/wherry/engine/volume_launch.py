@@ -10,6 +10,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from wherry.engine import Engine
     from wherry.model.mounts import MountSpec
+    from wherry.store.containers import ContainerRow
     from wherry.store.volumes import VolumeRow
 
 
@@ -41,3 +42,18 @@ def _image(engine: Engine, mount: MountSpec) -> MountSpec:
         if not engine.store.db.row("SELECT 1 FROM layers WHERE id = ?", (number,)):
             raise NotFound(f"No such image: {mount.source}", hint="pull it again and create the container anew")
     return mount.replace(source="\n".join(engine.store.path("layers", n) for n in numbers.split(",")))
+
+
+def settle(engine: Engine, row: ContainerRow) -> None:
+    """A container has ended: drivers that send data elsewhere are given a while for it. What is left is told in a warning."""
+    from wherry.volume import s3
+
+    for mount in row.record().get("Mounts") or ():
+        volume = volumes.get(engine.store.db, mount["source"]) if mount["type"] == "volume" else None
+        if volume is not None and volume.driver == "s3":
+            left = s3.settle(engine.store, volume)
+            if left:
+                names = ", ".join(str(item[0]) for item in left[:5]) + (", …" if len(left) > 5 else "")
+                engine.warn(
+                    f"volume {volume.name}: {len(left)} files are not in the bucket yet: {names}; they are kept, and sent on the next use"
+                )

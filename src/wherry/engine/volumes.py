@@ -48,9 +48,11 @@ class Volumes:
         model.check_name(name)
         module = drivers.of(driver)
         found = volumes.get(store.db, name)
+        staged = ""
         if found is None:
             module.check(name, options or {})
             state = module.prepare(store, name, options or {})
+            staged = volumes.staged_folder(store, state.pop("files", {})) if state else ""
             with store.db.transaction() as db:
                 # Two may make it at once: the second one finds the first one's.
                 found = volumes.get(db, name)
@@ -62,7 +64,7 @@ class Volumes:
             raise Conflict(f"create {name}: conflict: volume name must be unique")
         row = volumes.find(store.db, name)
         if not row.ready:
-            volumes.make_ready(store, name)
+            volumes.make_ready(store, name, staged)
         return self._summary(row, volumes.users_of(store.db, name))
 
     def exists(self, name: str) -> bool:
@@ -137,6 +139,17 @@ class Volumes:
         from wherry.engine.volume_content import disk_usage
 
         return disk_usage(self._engine, names)
+
+    def flush(self, name: str, timeout_s: float | None = None) -> list[tuple[str, int]]:
+        """Wait until all that was written to an S3 volume is in its bucket; (path, bytes) of what is not after `timeout_s` seconds."""
+        from wherry.volume import s3
+
+        self._engine.sweep()
+        row = volumes.find(self._engine.store.db, name)
+        if row.driver != "s3":
+            return []
+        left = s3.flush(self._engine.store, row, s3.FLUSH_S if timeout_s is None else timeout_s)
+        return [(str(path), int(size)) for path, size in left]
 
     def _tell_driver(self, row: VolumeRow, *, force: bool) -> None:
         if row.driver == "local":

@@ -12,7 +12,7 @@ import os
 _SYS_OPENAT2 = 437
 RESOLVE_NO_MAGICLINKS, RESOLVE_NO_SYMLINKS, RESOLVE_IN_ROOT = 2, 4, 0x10
 CLONE_NEWNS = 0x20000
-MS_RDONLY, MS_REC, MS_PRIVATE, MNT_DETACH = 1, 0x4000, 1 << 18, 2
+MS_RDONLY, MS_BIND, MS_REC, MS_PRIVATE, MS_SHARED, MS_REMOUNT, MNT_DETACH = 1, 0x1000, 0x4000, 1 << 18, 1 << 20, 32, 2
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -45,6 +45,16 @@ def unshare_mounts() -> None:
         _raise("unshare")
     if _libc.mount(None, b"/", None, MS_REC | MS_PRIVATE, None):
         _raise("/")
+
+
+def bind_shared(path: str) -> None:
+    """Bind a folder on itself, shared: what is mounted on it later is seen by all who have taken a slave of it. Read-only, so that
+    nothing is written below while nothing is mounted on it."""
+    name = os.fsencode(path)
+    if _libc.mount(name, name, None, MS_BIND, None) or _libc.mount(None, name, None, MS_SHARED, None):
+        _raise(path)
+    if _libc.mount(None, name, None, MS_BIND | MS_REMOUNT | MS_RDONLY, None):
+        _raise(path)
 
 
 def mount_overlay(lowers: list[str], upper: str, work: str, target: str) -> None:

@@ -24,6 +24,7 @@ KEYS: dict[str, tuple[type, Any, str]] = {
     "host_reserve": (str, "", "memory that all containers together leave the host; empty: 5 %, 512m at least; 0: none"),
     "publish_address": (str, "", "address of the host on which -p publishes without one; empty: all, 0.0.0.0 and [::]"),
     "block_metadata": (bool, False, "containers don't reach the cloud's metadata service (169.254.169.254)"),
+    "rclone": (str, "", "path of the rclone that mounts S3 volumes; empty: the one beside this Python, or on PATH"),
     "detach_keys": (str, "ctrl-p,ctrl-q", "keys that leave an attached terminal"),
 }
 

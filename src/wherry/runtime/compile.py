@@ -36,7 +36,7 @@ SOURCE_RECURSIVE, SOURCE_IDMAP, SOURCE_IDMAP_OR_PLAIN, SOURCE_MAKE, SOURCE_PATH_
     32,
     64,
 )
-SOURCE_READ = 128
+SOURCE_READ, SOURCE_SLAVE = 128, 256
 MOUNT_MAY_FAIL, MOUNT_MAKE, MOUNT_FALL_BACK = 1, 2, 4
 ATTACH_MAKE, ATTACH_SKIP_MISSING, ATTACH_EXTRA = 1, 2, 4
 
@@ -342,6 +342,8 @@ def _mount_sources(slots: _Slots, oci: dict[str, Any]) -> list[tuple[dict[str, A
         if overlays.get(f"io.wherry.mount.{index}.create") == "dir":
             flags |= SOURCE_MAKE
         volume = f"io.wherry.mount.{index}.volume" in overlays
+        if f"io.wherry.mount.{index}.holder" in overlays:
+            flags |= SOURCE_SLAVE
         propagation = next((_PROPAGATION[o] for o in options if o in _PROPAGATION), 0)
         slot = slots.source(
             mount["source"],

@@ -188,6 +188,22 @@ def make_ready(store: Store, name: str, staged: str = "") -> None:
         store.db.execute("UPDATE volumes SET ready = 1 WHERE name = ?", (name,))
 
 
+def staged_folder(store: Store, files: dict[str, bytes]) -> str:
+    """A folder in staging/ for a new volume, with private files beside its empty _data."""
+    staged = store.staging("volume")
+    os.mkdir(staged, 0o711)
+    os.mkdir(staged + "/_data", 0o755)
+    for name, data in files.items():
+        fd = os.open(f"{staged}/{name}", os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        try:
+            os.write(fd, data)
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+    os.utime(staged, (0, 0))
+    return staged
+
+
 def _rename(staged: str, place: str) -> None:
     try:
         os.rename(staged, place)

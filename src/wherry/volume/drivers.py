@@ -1,7 +1,8 @@
 """Volume drivers by name: modules with the same functions.
 
 check(name, options)            the options of a new volume; raises InvalidArgument, Unsupported
-prepare(store, name, options)   what has to be there before a volume is; returns the driver's own state; may raise
+prepare(store, name, options)   what has to be there before a volume is; returns the driver's own state; may raise. Its "files"
+                                are written to the volume's folder, 0600, and are no part of the state
 locate(store, id, row, mount)   a container starts: the mount with its source (and holder)
 inspect(store, row)             what `volume inspect` shows beside docker's keys
 removed(store, row)             the volume is about to be removed; raises when it must not be
@@ -22,4 +23,10 @@ def of(name: str) -> ModuleType:
         from wherry.volume import local
 
         return local
-    raise NotFound(f'error looking up volume plugin {name}: plugin "{name}" not found', hint="`local` is the driver that is there")
+    if name == "s3":
+        from wherry.volume import s3
+
+        return s3
+    raise NotFound(
+        f'error looking up volume plugin {name}: plugin "{name}" not found', hint="`local` and `s3` are the drivers that are there"
+    )

@@ -84,8 +84,8 @@ def _start(store: Store, name: str, words: list[str]) -> tuple[int, int]:
     return int(numbers[0]), int(numbers[1])
 
 
-def launched(store: Store, words: list[str], environment: dict[str, str] | None = None) -> tuple[str, str]:
-    """Start a program as root of R; what it says until it closes its standard output, and what it complains of."""
+def launched(store: Store, words: list[str], environment: dict[str, str] | None = None, given: bytes = b"") -> tuple[str, str]:
+    """Start a program as root of R, `given` as its standard input; what it says until it closes its standard output, and what it complains of."""
     prefix, found = userns.enter_command()
     living = resident(store) if prefix else 0
     if living:
@@ -94,7 +94,7 @@ def launched(store: Store, words: list[str], environment: dict[str, str] | None 
         os.set_inheritable(fd, True)
         prefix = (native.path(), "enter", str(fd), "-", "--")
     try:
-        return _launched([*prefix, *words], {**found, **(environment or {})})
+        return _launched([*prefix, *words], {**found, **(environment or {})}, given)
     finally:
         if living:
             os.close(fd)
@@ -118,10 +118,13 @@ def resident(store: Store) -> int:
     return 0
 
 
-def _launched(argv: list[str], environment: dict[str, str]) -> tuple[str, str]:
+def _launched(argv: list[str], environment: dict[str, str], given: bytes) -> tuple[str, str]:
     out_reader, out_writer = os.pipe()
     err_reader, err_writer = os.pipe()
-    null = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
+    # A memory file, not a pipe: nothing waits for the reader, and nothing of it is in arguments, variables or on a disk.
+    null = os.memfd_create("given", os.MFD_CLOEXEC)
+    os.write(null, given)
+    os.lseek(null, 0, os.SEEK_SET)
     try:
         actions = [(os.POSIX_SPAWN_DUP2, null, 0), (os.POSIX_SPAWN_DUP2, out_writer, 1), (os.POSIX_SPAWN_DUP2, err_writer, 2)]
         os.posix_spawn(argv[0], argv, environment, file_actions=actions)
