@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from wherry.engine import volume_mounts
-from wherry.errors import NotFound
+from wherry.errors import NotFound, WherryError
 from wherry.store import volumes
 
 TYPE_CHECKING = False
@@ -46,12 +46,16 @@ def _image(engine: Engine, mount: MountSpec) -> MountSpec:
 
 def settle(engine: Engine, row: ContainerRow) -> None:
     """A container has ended: drivers that send data elsewhere are given a while for it. What is left is told in a warning."""
-    from wherry.volume import s3
+    from wherry.volume import drivers
 
     for mount in row.record().get("Mounts") or ():
         volume = volumes.get(engine.store.db, mount["source"]) if mount["type"] == "volume" else None
-        if volume is not None and volume.driver == "s3":
-            left = s3.settle(engine.store, volume)
+        if volume is not None and volume.driver != "local":
+            try:
+                left = drivers.of(volume.driver).settle(engine.store, volume)
+            except WherryError as error:
+                engine.warn(f"volume {volume.name}: {error.message}")
+                continue
             if left:
                 names = ", ".join(str(item[0]) for item in left[:5]) + (", …" if len(left) > 5 else "")
                 engine.warn(

@@ -60,6 +60,11 @@ def wanted(engine: Engine, mounts: tuple[MountSpec, ...], config: dict[str, Any]
             uses.append(use)
         elif mount.type == "image":
             found[at] = _image(engine, mount)
+    for use in uses:
+        if use.asked.driver not in ("", "local") and volumes.get(engine.store.db, use.name) is None:
+            # A driver may have to ask others first: that belongs in no transaction.
+            labels = {**use.asked.labels, **({model.ANONYMOUS_LABEL: ""} if use.anonymous else {})}
+            engine.volumes.create(use.name, driver=use.asked.driver, options=use.asked.options, labels=labels)
     return Wanted(tuple(found), tuple(uses))
 
 
@@ -116,7 +121,7 @@ def store_uses(db: Database, container_id: str, uses: tuple[Use, ...]) -> None:
         if row is None:
             labels = {**use.asked.labels, **({model.ANONYMOUS_LABEL: ""} if use.anonymous else {})}
             driver = use.asked.driver or "local"
-            if driver != "local" or use.asked.options:
+            if use.asked.options:
                 from wherry.volume import drivers
 
                 drivers.of(driver).check(use.name, use.asked.options)

@@ -41,10 +41,10 @@ class Volumes:
         self._engine.sweep()
         store = self._engine.store
         labels = dict(labels or {})
-        anonymous = not name
-        if anonymous:
+        if not name:
             name = os.urandom(32).hex()
             labels[model.ANONYMOUS_LABEL] = ""
+        anonymous = model.ANONYMOUS_LABEL in labels
         model.check_name(name)
         module = drivers.of(driver)
         found = volumes.get(store.db, name)

@@ -1,7 +1,8 @@
 """The agent of an S3 volume that is in use: `main` is what its process runs. It is root of R (root: of a mount namespace of its own), outside
 of all containers' namespaces, and ends with the last container that uses the volume, having sent what can be sent.
 
-It writes `status` beside its `users/`: {"unsent": [[name, bytes]], "error": "", "conflicts": [], "flushed": time, "leaving": bool}.
+It writes `status` beside its `users/`: {"unsent": [[name, bytes]], "error": "", "conflicts": [], "flushed": time, "passed": time of the
+last pass, "leaving": bool}.
 """
 
 from __future__ import annotations
@@ -58,7 +59,7 @@ class _Agent:
         self._folder, self._volume = order["folder"], order["volume"]
         self._where, self._keys = Where(*order["where"]), Keys(*order["keys"])
         self._order = order
-        self._status: dict[str, Any] = {"unsent": [], "error": "", "conflicts": [], "flushed": 0.0, "leaving": False}
+        self._status: dict[str, Any] = {"unsent": [], "error": "", "conflicts": [], "flushed": 0.0, "passed": 0.0, "leaving": False}
 
     def begin(self) -> None:
         raise NotImplementedError
@@ -171,12 +172,13 @@ class _SyncAgent(_Agent):
         return not self._status["unsent"]
 
     def _tick(self) -> None:
-        asked = self._asked_to_flush()
+        asked, begun = self._asked_to_flush(), time.time()
         late = time.monotonic() - self._last >= self._order["interval_s"]
-        if asked > self._status["flushed"] or late or self._status["leaving"]:
+        if asked > min(self._status["flushed"], self._status["passed"]) or late or self._status["leaving"]:
             if self._sent_all():
                 self._status["flushed"] = max(asked, self._status["flushed"])
             self._last = time.monotonic()
+            self._status["passed"] = begun
             self._tell()
 
     def _drained(self) -> bool:

@@ -84,5 +84,9 @@ def inspect(store: Store, row: VolumeRow) -> dict[str, Any]:
     return {}
 
 
+def settle(store: Store, row: VolumeRow) -> list[list[Any]]:
+    return []
+
+
 def removed(store: Store, row: VolumeRow) -> None:
     return

@@ -126,6 +126,8 @@ def locate(store: Store, container_id: str, row: VolumeRow, mount: MountSpec) ->
         pid, start = holder.holder(folder)
         if not _stays(folder, pid, start):
             pid, start = start_agent(store, row, folder)
+        elif mode == "sync":
+            _wait_for_pass(folder, pid, start)
     if mode == "sync":
         return mount.replace(source=volumes.data(store, row.name))
     # A part of the volume is found by its path, and doesn't follow when the client has to be started again.
@@ -143,6 +145,21 @@ def _stays(folder: str, pid: int, start: int) -> bool:
             raise HostError("the volume's client is still busy with what an earlier container wrote", hint="look at `volume inspect`")
         time.sleep(0.05)
     return False
+
+
+def _wait_for_pass(folder: str, pid: int, start: int) -> None:
+    """A container that comes to others sees what the bucket has now, too, if that can be had soon."""
+    asked = time.time()
+    end = time.monotonic() + STOP_S
+    _ask(folder, asked)
+    while status(folder).get("passed", 0) < asked and process.alive(pid, start) and time.monotonic() < end:
+        time.sleep(0.05)
+
+
+def _ask(folder: str, asked: float) -> None:
+    with open(folder + "/flush.new", "w", encoding="ascii") as file:
+        file.write(str(asked))
+    os.rename(folder + "/flush.new", folder + "/flush")
 
 
 def start_agent(store: Store, row: VolumeRow, folder: str) -> tuple[int, int]:
@@ -230,8 +247,7 @@ def settle(store: Store, row: VolumeRow) -> list[list[Any]]:
 def _wait(store: Store, row: VolumeRow, folder: str, agent: tuple[int, int], timeout_s: float) -> list[list[Any]]:
     asked = time.time()
     end = time.monotonic() + timeout_s
-    with open(folder + "/flush", "w", encoding="ascii") as file:
-        file.write(str(asked))
+    _ask(folder, asked)
     try:
         while time.monotonic() < end:
             found = status(folder)
