@@ -17,10 +17,11 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 
-#define LINGER_MS 2000   /* without a container */
+#define LINGER_MS 300    /* without a container: the next command may be near */
 #define REQUEST_MAX 128
 
 struct link_state ln;
@@ -205,10 +206,26 @@ static int publish(struct customer *c, char *text, int fd)
     return 0;
 }
 
+/* "hello INODE": of the R-net that the monitor knows. One that is not ours has come after the last of ours went. */
+static int greet(const char *text)
+{
+    int64_t inode;
+    struct stat st;
+    if (*text != ' ' || parse_number(text + 1, &inode) || fstat(ln.rnet, &st))
+        return EINVAL;
+    return (int64_t)st.st_ino == inode ? 0 : ESTALE;
+}
+
+static int end_ports(struct customer *c)
+{
+    while (c->n)
+        port_close(c->ports[--c->n]);
+    return 0;
+}
+
 static void end_customer(struct customer *c)
 {
-    for (int i = 0; i < c->n; i++)
-        port_close(c->ports[i]);
+    end_ports(c);
     close(c->w.fd);
     c->w.fd = -1;
     customers--;
@@ -235,10 +252,12 @@ static void asked(struct watched *w, unsigned events)
     if (h && h->cmsg_level == SOL_SOCKET && h->cmsg_type == SCM_RIGHTS)
         memcpy(&fd, CMSG_DATA(h), sizeof fd);
     text[n] = 0;
-    int bad = !strcmp(text, "hello") ? 0 : publish(c, text, fd);
+    int bad = !strncmp(text, "hello", 5) ? greet(text + 5) : !strcmp(text, "over") ? end_ports(c) : publish(c, text, fd);
     if (bad && fd >= 0)
         close(fd);
     answer(w->fd, bad);
+    if (bad == ESTALE && customers == 1)
+        exit(0);
 }
 
 static void welcome(struct watched *w, unsigned events)
@@ -312,6 +331,8 @@ static void announce(int folder)
     size_t n = text_number(text, sizeof text, 0, getpid());
     n = text_append(text, sizeof text, n, " ");
     n = text_number(text, sizeof text, n, start_time(getpid()));
+    n = text_append(text, sizeof text, n, " ");
+    n = text_number(text, sizeof text, n, ln.rnet);
     text_append(text, sizeof text, n, "\n");
     if (!write_file(folder, "link.new", text))
         renameat(folder, "link.new", folder, "link");
@@ -396,7 +417,7 @@ int cmd_link(int argc, char **argv)
     int64_t alone_since = ln.now + 8000, ticked = ln.now;
     for (;;) {
         struct epoll_event e[128];
-        int64_t due = resolver_due(), wait = ln.aging || !customers ? 500 : -1;
+        int64_t due = resolver_due(), wait = !customers ? 100 : ln.aging ? 500 : -1;
         if (due)
             wait = due <= ln.now ? 0 : wait < 0 || due - ln.now < wait ? due - ln.now : wait;
         int n = epoll_wait(ln.epoll, e, 128, (int)wait);

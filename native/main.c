@@ -7,7 +7,7 @@
 static const struct { const char *word; int (*run)(int, char **); } COMMANDS[] = {
     {"run", cmd_run}, {"exec", cmd_exec}, {"launch", cmd_launch}, {"enter", cmd_enter}, {"init", cmd_init},
     {"unpack", cmd_unpack}, {"rmtree", cmd_rmtree}, {"pack", cmd_pack},
-    {"hold", cmd_hold}, {"copytree", cmd_copytree}, {"tarout", cmd_tarout}, {"du", cmd_du}, {"copyup", cmd_copyup}, {"link", cmd_link},
+    {"hold", cmd_hold}, {"copytree", cmd_copytree}, {"tarout", cmd_tarout}, {"du", cmd_du}, {"copyup", cmd_copyup}, {"link", cmd_link}, {"net", cmd_net},
 };
 
 static int sync_tree(int argc, char **argv)

@@ -4,6 +4,7 @@
 #include "monitor.h"
 #include "resolver.h"
 #include "net.h"
+#include "rnet.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -34,8 +35,8 @@ static void reap(void)
 static int due_ms(void)
 {
     int64_t now = now_ms(), next = -1;
-    const int64_t times[] = {m.running ? m.kill_at_ms : 0, m.restart_at_ms, m.busy ? now + 1000 : 0, resolver_due()};
-    for (int i = 0; i < 4; i++)
+    const int64_t times[] = {m.running ? m.kill_at_ms : 0, m.restart_at_ms, m.busy ? now + 1000 : 0, resolver_due(), rnet_due()};
+    for (int i = 0; i < 5; i++)
         if (times[i] && (next < 0 || times[i] < next))
             next = times[i];
     if (next < 0)
@@ -58,6 +59,9 @@ static void loop(void)
         int names_at = n;
         if (resolver_fd() >= 0)
             p[n].fd = resolver_fd(), p[n].events = POLLIN, of[n++] = NULL;
+        int link_at = n;
+        if (rnet_fd() >= 0)
+            p[n].fd = rnet_fd(), p[n].events = POLLIN, of[n++] = NULL;
         int first_client = n;
         for (int i = 0; i < CLIENTS; i++) {
             struct client *c = &m.clients[i];
@@ -106,7 +110,10 @@ static void loop(void)
         if (!m.exec && p[1].revents)
             welcome();
         int64_t names_due = resolver_due();
-        if ((names_at < first_client && p[names_at].revents) || (names_due && names_due <= now_ms()))
+        int64_t link_due = rnet_due();
+        if ((link_at < first_client && p[link_at].revents) || (link_due && link_due <= now_ms()))
+            rnet_work();
+        if ((names_at < link_at && p[names_at].revents) || (names_due && names_due <= now_ms()))
             resolver_work();
         for (int i = first_client; i < out_at; i++) {
             if (of[i]->fd != p[i].fd)

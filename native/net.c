@@ -1,5 +1,6 @@
 /* The monitor's part of a container's network: the plan's operations, in its order. A restart performs them again. */
 #include "net.h"
+#include "rnet.h"
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -12,7 +13,7 @@
 #include <unistd.h>
 
 /* Phase 0 is over. */
-static int net_ends(const struct op *op) { return op->code >= 20 && op->code != OP_ROUTE; }
+static int net_ends(const struct op *op) { return op->code >= 20 && op->code != OP_ROUTE && op->code != OP_PUBLISH; }
 
 static int failed(int status, const struct op *op, const char *what)
 {
@@ -88,11 +89,15 @@ int net_prepare(const struct plan *plan, int status, int first)
     while (plan_next(&c, &op) && !net_ends(&op)) {
         if (op.code == OP_HOLD && first && hold(&op, status))
             return -1;
+        if (op.code == OP_PUBLISH && first && rnet_publish(&op))
+            return failed(status, &op, op.f[1].s);
     }
     plan_rewind(plan, &c);
     while (plan_next(&c, &op) && !net_ends(&op)) {
         if (op.code == OP_BRIDGE && bridge(&op, status))
             return -1;
+        if (op.code == OP_NFT && (op.f[2].i & 2) && !first)
+            continue;
         if (op.code == OP_NFT && op.f[0].len && nfnl_batch(op.f[0].raw, op.f[0].len) && !(op.f[2].i & 1)
             && errno != EEXIST)
             return failed(status, &op, "the rules of nftables");
@@ -160,11 +165,16 @@ int net_links(const struct plan *plan, pid_t pid, int status)
     if (netns < 0 || own < 0 || rtnl_open(&here)) {
         bad = failed(status, &none, "the container's network namespace");
     } else {
-        bad = setns(netns, CLONE_NEWNET) || rtnl_open(&there);
-        int e = errno;
-        if (setns(own, CLONE_NEWNET))
-            _exit(125); /* never go on in a container's own */
-        errno = e;
+        if (rnet_is()) {
+            there.fd = net_socket_in(netns, 0 /* NETLINK_ROUTE */);
+            bad = there.fd < 0;
+        } else {
+            bad = setns(netns, CLONE_NEWNET) || rtnl_open(&there);
+            int e = errno;
+            if (setns(own, CLONE_NEWNET))
+                _exit(125); /* never go on in a container's own */
+            errno = e;
+        }
         if (bad)
             bad = failed(status, &none, "entering the container's network namespace");
     }
@@ -191,6 +201,7 @@ void net_over(const struct plan *plan)
 {
     struct cursor c;
     struct op op;
+    rnet_over();
     plan_rewind(plan, &c);
     while (plan_next(&c, &op) && !net_ends(&op))
         if (op.code == OP_NFT && op.f[1].len)
@@ -200,21 +211,10 @@ void net_over(const struct plan *plan)
 void net_enter_root(const struct plan *plan, const struct report *report)
 {
     struct op op;
-    struct rtnl k;
     if (!plan_find(plan, OP_NETNS_ROOT, &op))
         return;
     struct report r = {report->fd, op.index};
-    if (op.f[0].i == 1) {
-        if (setns((int)op.f[1].i, CLONE_NEWNET))
-            fail(&r, errno, "the user's network namespace");
-        close((int)op.f[1].i);
-        return;
-    }
-    if (unshare(CLONE_NEWNET) || rtnl_open(&k))
-        fail(&r, errno, "a network namespace");
-    if (rtnl_up(&k, "lo"))
-        fail(&r, errno, "lo");
-    close(k.fd);
+    rnet_enter(&op, &r);
 }
 
 /* What a command has put into the run folder: `plan.part` is performed now, `plan` from the next start on. 0, or the errno. */
@@ -243,4 +243,29 @@ int net_change(int run_fd, int *plan_fd, pid_t pid)
     }
     unlinkat(run_fd, "plan.part", 0);
     return e;
+}
+
+/* `net USERNS NETNS PLAN`: bridges, rules and links that go, in the network namespace of running containers. Its exit code is an errno. */
+int cmd_net(int argc, char **argv)
+{
+    struct plan plan;
+    struct cursor c;
+    struct op op;
+    struct rtnl k;
+    char why[256];
+    int64_t fd[3];
+    for (int i = 0; i < 3; i++)
+        if (argc != 3 || parse_number(argv[i], &fd[i]))
+            return EINVAL;
+    if (setns((int)fd[0], CLONE_NEWUSER) || setns((int)fd[1], CLONE_NEWNET))
+        return errno;
+    if (plan_read((int)fd[2], &plan, why, sizeof why))
+        return EINVAL;
+    if (net_prepare(&plan, -1, 1) || rtnl_open(&k))
+        return errno ? errno : EIO;
+    plan_rewind(&plan, &c);
+    while (plan_next(&c, &op) && !net_ends(&op))
+        if (op.code == OP_UNLINK && rtnl_delete(&k, op.f[0].s) && errno != ENODEV)
+            return errno;
+    return 0;
 }

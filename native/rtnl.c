@@ -1,5 +1,6 @@
 /* Links, addresses and routes by netlink: what `ip` does, in a few microseconds each. */
 #include "net.h"
+#include "rnet.h"
 #include <arpa/inet.h>
 #include <errno.h>
 #include <linux/if_addr.h>
@@ -20,7 +21,7 @@ struct request {
 
 int rtnl_open(struct rtnl *k)
 {
-    k->fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE);
+    k->fd = net_socket(NETLINK_ROUTE);
     k->seq = 0;
     return k->fd < 0 ? -1 : 0;
 }
@@ -360,7 +361,7 @@ int nfnl_batch(const void *data, size_t n)
         if (h.nlmsg_type != NFNL_MSG_BATCH_END)
             continue;
         /* A socket of its own: the answers of a failed one are not told apart from the next one's. */
-        int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_NETFILTER);
+        int fd = net_socket(NETLINK_NETFILTER);
         if (fd < 0)
             return -1;
         if (setsockopt(fd, SOL_SOCKET, SO_SNDBUFFORCE, &room, sizeof room))

@@ -182,6 +182,7 @@ int cmd_unpack(int argc, char **argv);
 int cmd_rmtree(int argc, char **argv);
 int cmd_pack(int argc, char **argv);
 int cmd_link(int argc, char **argv);
+int cmd_net(int argc, char **argv);
 int cmd_copytree(int argc, char **argv);
 int cmd_tarout(int argc, char **argv);
 int cmd_hold(int argc, char **argv);

@@ -108,7 +108,7 @@ def fails(address: str, port: int, timeout_s: float = 1.0) -> Any:
 
 def tcp_out(world: World) -> None:
     """Both families, both directions, half-closed, reset; the far end sees the host."""
-    world.start_link(), world.ask("hello")
+    world.start_link(), world.hello()
     for address in (FAR, FAR6):
         up(world, world.far, address, 80, hashed), up(world, world.far, address, 81, source), up(world, world.far, address, 82, who)
         world.in_box(lambda a=address: sends(a, 80))
@@ -129,7 +129,7 @@ def tcp_out(world: World) -> None:
 
 def tcp_fails_as_outside(world: World) -> None:
     """A refused port is refused, one that is silent stays silent, a place without a way has none."""
-    world.start_link(), world.ask("hello")
+    world.start_link(), world.hello()
     import subprocess
 
     table = "table ip t { chain c { type filter hook input priority 0; tcp dport 99 drop; }; }"
@@ -146,7 +146,7 @@ def tcp_fails_as_outside(world: World) -> None:
 
 def the_host_is_out_of_reach(world: World) -> None:
     """Its loopback is, by every name; what it offers to all is not."""
-    world.start_link(), world.ask("hello")
+    world.start_link(), world.hello()
     up(world, world.host, "127.0.0.1", 70, who), up(world, world.host, "0.0.0.0", 71, who), up(world, world.host, "::1", 70, who)
     assert world.in_box(lambda: fails("127.0.0.1", 70)) == "ECONNREFUSED", "the container's own"
     assert world.in_box(lambda: fails(HOST, 70)) == "ECONNREFUSED"
@@ -166,7 +166,7 @@ def the_host_is_out_of_reach(world: World) -> None:
 
 
 def udp_out(world: World) -> None:
-    world.start_link(), world.ask("hello")
+    world.start_link(), world.hello()
 
     def echoes(address: str) -> None:
         s = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_DGRAM)
@@ -217,7 +217,7 @@ def ping_out(world: World) -> None:
     except OSError:
         print("no right to allow pings here")
         return
-    world.start_link(), world.ask("hello")
+    world.start_link(), world.hello()
 
     def ping() -> bytes:
         s = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP)
@@ -315,7 +315,7 @@ def crowd(world: World) -> None:
 def names(world: World) -> None:
     """169.254.1.53 answers with the host's servers."""
     server = dns.Server(lambda q, _how: [dns.answer(q, ["192.0.2.1"])])
-    world.start_link(), world.ask("hello")
+    world.start_link(), world.hello()
     (world.folder / "resolv.new").write_text(f"server 127.0.0.1#{server.port}\n")
     (world.folder / "resolv.new").rename(world.folder / "resolv")
 

@@ -165,6 +165,9 @@ class World:
         self.connections.append(s)
         return s.recv(100).decode()
 
+    def hello(self) -> None:
+        assert self.ask(f"hello {os.fstat(self.rnet).st_ino}") == "ok"
+
     def publish(self, kind: str, port: int, address: str = "0.0.0.0", to: str = BOX, to_port: int = 0) -> int:
         """The port of the host. As a monitor does, we keep the socket."""
         family = socket.AF_INET6 if ":" in address else socket.AF_INET

@@ -153,13 +153,20 @@ def _prepare_user(store: Store, row: ContainerRow, record: dict[str, Any], wante
 
 def bring_up(store: Store, rows: list[NetworkRow]) -> None:
     bridges = [row for row in rows if row.driver == "bridge"]
+    if bridges and links.is_user():
+        from wherry.network import rootless
+
+        rootless.bring_up(store, bridges)
+        return
     if bridges and not all(links.is_up(store, row) for row in bridges):
         links.bring_up(store, bridges)
 
 
 def clean(store: Store) -> None:
     """What containers that are gone held: their leases, and elements of maps that nobody could take away for them."""
-    _send_each(remains(store))
+    found = remains(store)
+    if not links.is_user():
+        _send_each(found)
 
 
 def remains(store: Store) -> bytes:

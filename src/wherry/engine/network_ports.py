@@ -127,6 +127,8 @@ def _probe(protocol: str, host: str, number: int) -> str:
     try:
         if family == _socket.AF_INET6:
             probe.setsockopt(_socket.IPPROTO_IPV6, _socket.IPV6_V6ONLY, 1)
+        if links.is_user() and protocol == "tcp":  # ended connections of the last container that had the port don't count
+            probe.setsockopt(_socket.SOL_SOCKET, _socket.SO_REUSEADDR, 1)
         probe.bind((host, number))
     except OSError as error:
         return os.strerror(error.errno or 0).lower()

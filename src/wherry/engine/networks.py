@@ -111,7 +111,7 @@ class Networks:
         request = _checked(request)
         network_id = names.new_id()
         link = _link(store, request, network_id)
-        with links.machine_lock() if not links.is_user() else links.rules_lock(store, shared=False):
+        with links.machine_lock() if not links.is_user() else links.Lock(store.run_path("networks.lock")):
             with store.db.transaction() as db:
                 row = _row(request, network_id, link, _pools(store, request))
                 networks.insert(db, row)
@@ -180,7 +180,11 @@ class Networks:
                 shown = ", ".join(f'name:"{_name(store, user.container_id)}" id:"{user.container_id[:12]}"' for user in users)
                 raise Conflict(f"error while removing network: network {row.name} has active endpoints ({shown})")
             networks.delete(db, row.id)
-        if row.driver == "bridge" and not links.is_user():
+        if row.driver == "bridge" and links.is_user():
+            from wherry.network import rootless
+
+            rootless.take_down(store, row)
+        elif row.driver == "bridge":
             links.take_down(store, row)
         names_file = store.run_path("net", "names", row.id)
         if os.path.exists(names_file):

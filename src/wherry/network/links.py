@@ -161,6 +161,7 @@ def batch(store: Store) -> bytes:
         guards(store, active),
         [] if is_user() else bindings(store),
         blocked=blocked,
+        inner=is_user(),
     )
 
 

@@ -9,6 +9,7 @@ import binascii
 import os
 
 from wherry.errors import HostError
+from wherry.kernel import native, process
 from wherry.network import links
 from wherry.store import networks
 
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 # As native/link.h has them: what stands for the host in R-net, and where its name servers are asked.
 HOST, NAMES = "169.254.1.2", "169.254.1.53"
 _JOIN, _MAKE = 1, 2
+# A restart must not write the tables as they once were.
+_ONCE = 2
 
 
 class RNet:
@@ -35,11 +38,22 @@ class RNet:
 
 
 def find(store: Store) -> RNet:
-    """By a descriptor of one of our living monitors that is a network namespace and not our own one."""
+    """By a descriptor of the link's, or of a living monitor's that is a network namespace and not our own one."""
+    try:
+        with open(store.run_path("net", "link"), encoding="ascii") as file:
+            pid, start, number = map(int, file.read().split())
+        if process.start_time(pid) == start:
+            fd = os.open(f"/proc/{pid}/fd/{number}", os.O_RDONLY | os.O_CLOEXEC)
+            return RNet(fd, os.fstat(fd).st_ino, pid)
+    except (OSError, ValueError):
+        pass  # no link, or a dead one: the monitors have it, too
+    return _of_monitors(store)
+
+
+def _of_monitors(store: Store) -> RNet:
     own = os.stat("/proc/self/ns/net").st_ino
     for name in os.listdir(store.run_path("live")):
-        pid = name.partition(".")[0]
-        folder = f"/proc/{pid}/fd"
+        folder = f"/proc/{name.partition('.')[0]}/fd"
         try:
             numbers = os.listdir(folder)
         except OSError:
@@ -53,7 +67,7 @@ def find(store: Store) -> RNet:
                 continue
             inode = os.fstat(fd).st_ino
             if inode != own:
-                return RNet(fd, inode, int(pid))
+                return RNet(fd, inode, int(name.partition(".")[0]))
             os.close(fd)
     return RNet()
 
@@ -91,7 +105,7 @@ class Setting:
             if row.driver == "bridge":
                 found.append(("BRIDGE", bridge(row)))
         if self.fresh:
-            found.append(("NFT", (links.batch(store), b"", 0)))
+            found.append(("NFT", (links.batch(store), b"", _ONCE)))
         return found
 
     def done(self) -> None:
@@ -122,3 +136,53 @@ def check_kernel() -> None:
     """Raises HostError where an ordinary user can't have networks."""
     if not os.path.exists("/proc/sys/net/netfilter") and not os.path.exists("/proc/net/netfilter"):
         raise HostError("this kernel has no netfilter, which a user's networks need", hint="use --network none or host")
+
+
+def operate(store: Store, steps: Steps) -> None:
+    """Perform operations in R-net, if there is one: what changes while containers run. Raises HostError."""
+    from wherry.runtime.plan import Plan
+
+    rnet = find(store)
+    if rnet.fd < 0:
+        return
+    try:
+        user = os.open(f"/proc/{rnet.pid}/ns/user", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        os.close(rnet.fd)
+        return  # it ended just now, and with it R-net
+    plan = Plan()
+    for name, fields in steps:
+        plan.add(name, *fields)
+    plan.add("END")
+    memory = os.memfd_create("wherry-plan", os.MFD_CLOEXEC)
+    os.write(memory, plan.encode())
+    os.lseek(memory, 0, os.SEEK_SET)
+    fds = (user, rnet.fd, memory)
+    actions = [(os.POSIX_SPAWN_DUP2, fd, fd) for fd in fds]
+    try:
+        child = os.posix_spawn(native.path(), ["wherry-native", "net", *map(str, fds)], {}, file_actions=actions)
+        _, status = os.waitpid(child, 0)
+    finally:
+        for fd in fds:
+            os.close(fd)
+    code = os.waitstatus_to_exitcode(status)
+    if code:
+        raise HostError(f"cannot change the networks of the running containers: {os.strerror(code) if code > 0 else 'killed'}")
+
+
+def bring_up(store: Store, rows: list[NetworkRow]) -> None:
+    """A running container is about to be connected to these."""
+    lock = links.rules_lock(store, shared=False)
+    try:
+        operate(store, [*(("BRIDGE", bridge(row)) for row in rows), ("NFT", (links.batch(store), b"", 0))])
+    finally:
+        lock.__exit__()
+
+
+def take_down(store: Store, row: NetworkRow) -> None:
+    """A network that is no more, while containers on others run."""
+    lock = links.rules_lock(store, shared=False)
+    try:
+        operate(store, [("NFT", (links.batch(store), b"", 0)), ("UNLINK", (row.link, 0))])
+    finally:
+        lock.__exit__()

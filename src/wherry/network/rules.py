@@ -45,15 +45,23 @@ class Binding(Record):
 
 
 def whole(
-    table: str, veths: str, walls: list[Wall], guards: list[Guard], bindings: list[Binding], *, blocked: tuple[str, ...] = ()
+    table: str,
+    veths: str,
+    walls: list[Wall],
+    guards: list[Guard],
+    bindings: list[Binding],
+    *,
+    blocked: tuple[str, ...] = (),
+    inner: bool = False,
 ) -> bytes:
     """The batch that makes our tables anew. `veths`: how the names of our links begin, with * behind. `blocked`: addresses outside
-    that no container reaches."""
+    that no container reaches. `inner`: in a user's R-net, where the link does what NAT does elsewhere."""
     batch = Batch(nft.INET, table)
     batch.drop_table()
     if walls:
-        _inet(batch, walls, blocked)
-        _add_bindings(batch, bindings)
+        _inet(batch, walls, blocked, inner)
+        if not inner:
+            _add_bindings(batch, bindings)
     batch.family = nft.BRIDGE
     batch.drop_table()
     if walls:
@@ -62,23 +70,12 @@ def whole(
     return batch.encoded()
 
 
-def _inet(batch: Batch, walls: list[Wall], blocked: tuple[str, ...]) -> None:
+def _inet(batch: Batch, walls: list[Wall], blocked: tuple[str, ...], inner: bool) -> None:
     batch.new_table()
-    batch.set("ports4", ("proto", "port"), ("ipv4", "port"))
-    batch.set("ports4_at", ("ipv4", "proto", "port"), ("ipv4", "port"))
-    batch.set("ports6", ("proto", "port"), ("ipv6", "port"))
-    batch.set("ports6_at", ("ipv6", "proto", "port"), ("ipv6", "port"))
     batch.set("links", ("ifname",))
     batch.add("links", [(nft.name16(wall.link), b"") for wall in walls])
-    batch.chain("published")
-    _published(batch)
-    for name, hook in (("prerouting", nft.PREROUTING), ("output", nft.OUTPUT)):
-        batch.chain(name, "nat", hook, nft.DSTNAT)
-        batch.rule(name, nft.to_local_address(), _jump("published"))
-    batch.chain("guard", "filter", nft.PREROUTING, nft.RAW)
-    # Where clients on the host's loopback are let through to a bridge (route_localnet), nobody comes back that way.
-    batch.rule("guard", *_from_links(), nft.protocol(nft.IPV4), nft.in_subnet(_TARGET4, b"\x7f\0\0\0", 8), nft.verdict(nft.DROP))
-    batch.chain("postrouting", "nat", nft.POSTROUTING, nft.SRCNAT)
+    if not inner:
+        _translation(batch, walls)
     batch.chain("forward", "filter", nft.FORWARD, nft.FILTER)
     for address in blocked:
         four = addresses.family(address) == 4
@@ -91,8 +88,25 @@ def _inet(batch: Batch, walls: list[Wall], blocked: tuple[str, ...]) -> None:
             nft.verdict(nft.DROP),
         )
     for wall in walls:
+        _forwarding(batch, wall, inner)
+
+
+def _translation(batch: Batch, walls: list[Wall]) -> None:
+    batch.set("ports4", ("proto", "port"), ("ipv4", "port"))
+    batch.set("ports4_at", ("ipv4", "proto", "port"), ("ipv4", "port"))
+    batch.set("ports6", ("proto", "port"), ("ipv6", "port"))
+    batch.set("ports6_at", ("ipv6", "proto", "port"), ("ipv6", "port"))
+    batch.chain("published")
+    _published(batch)
+    for name, hook in (("prerouting", nft.PREROUTING), ("output", nft.OUTPUT)):
+        batch.chain(name, "nat", hook, nft.DSTNAT)
+        batch.rule(name, nft.to_local_address(), _jump("published"))
+    batch.chain("guard", "filter", nft.PREROUTING, nft.RAW)
+    # Where clients on the host's loopback are let through to a bridge (route_localnet), nobody comes back that way.
+    batch.rule("guard", *_from_links(), nft.protocol(nft.IPV4), nft.in_subnet(_TARGET4, b"\x7f\0\0\0", 8), nft.verdict(nft.DROP))
+    batch.chain("postrouting", "nat", nft.POSTROUTING, nft.SRCNAT)
+    for wall in walls:
         _masquerading(batch, wall)
-        _forwarding(batch, wall)
 
 
 def _from_links() -> tuple[bytes, bytes]:
@@ -146,7 +160,7 @@ def _masquerading(batch: Batch, wall: Wall) -> None:
             batch.rule("postrouting", nft.protocol(family), loopback, nft.interface(nft.META_OIFNAME, wall.link), nft.masquerade())
 
 
-def _forwarding(batch: Batch, wall: Wall) -> None:
+def _forwarding(batch: Batch, wall: Wall, inner: bool) -> None:
     """Out is free; in comes what belongs to a connection, what was published, and nothing else: no other network, no neighbour."""
     to, of = nft.interface(nft.META_OIFNAME, wall.link), nft.interface(nft.META_IIFNAME, wall.link)
     # With br_netfilter what stays on the bridge passes here, too.
@@ -155,8 +169,9 @@ def _forwarding(batch: Batch, wall: Wall) -> None:
         batch.rule("forward", of, nft.verdict(nft.DROP))
         batch.rule("forward", to, nft.verdict(nft.DROP))
         return
-    batch.rule("forward", to, nft.conntrack_state(6), nft.verdict(nft.ACCEPT))
-    batch.rule("forward", to, nft.conntrack_translated(), nft.verdict(nft.ACCEPT))
+    if not inner:  # in R-net nothing is forwarded in: what comes from outside comes from a socket of the link's
+        batch.rule("forward", to, nft.conntrack_state(6), nft.verdict(nft.ACCEPT))
+        batch.rule("forward", to, nft.conntrack_translated(), nft.verdict(nft.ACCEPT))
     batch.rule("forward", to, nft.verdict(nft.DROP))
 
 

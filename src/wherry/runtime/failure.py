@@ -28,7 +28,7 @@ def launch_error(plan: Plan, index: int, number: int, detail: str) -> LaunchErro
         return _cwd_error(plan, index, number, detail)
     if name in ("ATTACH", "SOURCE", "SOURCE_PART", "OVERLAY_AT"):
         return _mount_error(plan, index, number, detail)
-    if name == "HOLD":
+    if name in ("HOLD", "PUBLISH"):
         return _port_error(plan, index, reason)
     step = plan.describe(index) if name else "launch"
     text = f"cannot start the container: {step}"
