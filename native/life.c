@@ -86,6 +86,7 @@ static _Noreturn void end(const struct plan *plan)
         _exit(0);
     }
     net_over(plan);
+    names_gone(plan);
     write_exit();
     remove_groups(plan);
     take_last_words();

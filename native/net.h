@@ -11,6 +11,7 @@ int net_prepare(const struct plan *plan, int status, int first);
 int net_links(const struct plan *plan, pid_t pid, int status);
 /* The container has ended for good. */
 void net_over(const struct plan *plan);
+void names_gone(const struct plan *plan);
 int net_change(int run_fd, int *plan_fd, pid_t pid);
 int net_is_wanted(const struct plan *plan);
 

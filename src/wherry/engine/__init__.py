@@ -128,7 +128,7 @@ class Engine:
         from wherry.store import reserve
         from wherry.store.sweep import sweep
 
-        sweep(self.store)
+        sweep(self.store, _bury_networks)
         reserve.keep(self.store)
 
     def sweep_before_making_room(self) -> None:
@@ -137,7 +137,7 @@ class Engine:
         from wherry.store.sweep import sweep
 
         reserve.use(self.store)
-        sweep(self.store)
+        sweep(self.store, _bury_networks)
 
     def close(self) -> None:
         """Close the database. Only programs that go on need it."""
@@ -150,6 +150,12 @@ class Engine:
 
     def __exit__(self, *_error: object) -> None:
         self.close()
+
+
+def _bury_networks(store: Store) -> None:
+    from wherry.engine.network_launch import bury
+
+    bury(store)
 
 
 def _ignore(_text: str) -> None:

@@ -87,9 +87,10 @@ def _kill_without_monitor(store: Store, row: ContainerRow, state: Actual) -> Non
         if pid > 0 and process.alive(pid, start):
             process.kill(pid, start)
             _until_gone(pid, start)
+    from wherry.engine.network_launch import bury
     from wherry.store.sweep import sweep
 
-    sweep(store)
+    sweep(store, bury)
 
 
 def _finish_auto_removed(store: Store, row: ContainerRow) -> None:
@@ -273,6 +274,11 @@ def rename(engine: Engine, name: str, new: str) -> None:
     renamed = row.replace(name=new)
     events.describe(store, renamed)
     events.container(store, renamed, "rename", oldName="/" + row.name)
+    attached = store.db.rows("SELECT network_id FROM endpoints WHERE container_id = ? AND owner != ''", (row.id,))
+    for (network_id,) in attached:
+        from wherry.engine import network_names
+
+        network_names.write(store, network_id)
 
 
 def wait(engine: Engine, name: str, condition: str) -> int:

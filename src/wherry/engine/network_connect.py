@@ -137,7 +137,7 @@ def _perform(store: Store, row: ContainerRow, steps: Steps, everything: list[Att
 
 
 # Codes of the operations that `steps_of` makes anew.
-_OURS = frozenset((14, 15, 16, 17, 18))
+_OURS = frozenset((14, 15, 16, 17, 18, 75, 76))
 _RESOLVER, _NET_WAIT = 58, 59
 
 
@@ -155,7 +155,7 @@ def _with_network(path: str, steps: Steps, everything: list[Attached]) -> bytes:
     while at + 8 <= len(data):
         code = int.from_bytes(data[at : at + 2], "little")
         end = at + 8 + int.from_bytes(data[at + 4 : at + 8], "little")
-        if code in _OURS or code >= 20 and not put:
+        if code in _OURS or 20 <= code and not put:
             if not put:
                 out += encoded
                 put = True

@@ -169,6 +169,14 @@ def clean(store: Store) -> None:
         _send_each(found)
 
 
+def bury(store: Store) -> None:
+    """A monitor was killed: what it held goes before its container's rows do. What forbids it now, the next start meets again."""
+    try:
+        clean(store)
+    except HostError:
+        return
+
+
 def remains(store: Store) -> bytes:
     """The leases of dead containers go; the batches that take their elements away."""
     endpoints = [row for row in networks.endpoints(store.db) if row.owner]
@@ -179,6 +187,11 @@ def remains(store: Store) -> bytes:
     for container_id in networks.reclaim(store):
         mine = [row for row in endpoints if row.container_id == container_id]
         out += rules.go(links.table(store), links.guards(store, mine), ports.get(container_id, []))
+        for network_id in {row.network_id for row in mine}:
+            if os.path.exists(store.run_path("net", "names", network_id)):
+                from wherry.engine import network_names
+
+                network_names.write(store, network_id)
     return out
 
 
@@ -269,6 +282,9 @@ def steps_of(store: Store, container_id: str, attached: list[Attached]) -> Steps
     way = default_way(attached)
     for item in attached:
         steps.append(link_step(store, item, way, published=published))
+    for item in attached:
+        if item.wants_names:
+            steps.append(("NAMED", (item.network.id, ",".join(a for a in (item.endpoint.ipv4, item.endpoint.ipv6) if a))))
     return steps
 
 

@@ -28,6 +28,7 @@ OPS: dict[str, tuple[int, str, int]] = {
     "SUBLINK": (18, "sisssSSi", 0),
     "UNLINK": (19, "si", 0),
     "ROUTE": (74, "ss", 0),
+    "NAMED": (76, "ss", 0),
     "RLIMIT": (20, "iii", 1),
     "OOM_SCORE_ADJ": (21, "i", 1),
     "SOURCE": (22, "isiiiii", 1),

@@ -16,17 +16,22 @@ from wherry.store.locks import FolderLock
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from wherry.store import Store
 
 # Entries of the run root that are no containers.
 _NOT_CONTAINERS = frozenset(("live", "locks", "cache", "volumes"))
 
 
-def sweep(store: Store) -> None:
-    """Finish what killed commands and killed monitors left: staging, run folders, cgroups, `--rm` containers."""
+def sweep(store: Store, before_burial: Callable[[Store], None] | None = None) -> None:
+    """Finish what killed commands and killed monitors left: staging, run folders, cgroups, `--rm` containers.
+
+    `before_burial` is called when some monitor was killed, with all rows of its container still there.
+    """
     recovery.once_per_boot(store)
     _staging(store)
-    live = _live(store)
+    live = _live(store, before_burial)
     _run_folders(store, live)
     _auto_removed(store, live)
     if store.db.row("SELECT 1 FROM volumes WHERE doomed"):
@@ -61,15 +66,20 @@ def _staging(store: Store) -> None:
         removal.drop_trees(store, doomed)
 
 
-def _live(store: Store) -> set[str]:
+def _live(store: Store, before_burial: Callable[[Store], None] | None) -> set[str]:
     """Ids of the containers that have a monitor. What dead monitors left is cleaned up."""
     living: set[str] = set()
+    dead: list[tuple[str, str]] = []
     for name in os.listdir(store.run_path("live")):
         pid, start, container_id = _parts(name)
         if process.alive(pid, start):
             living.add(container_id)
         else:
-            _bury(store, container_id, name)
+            dead.append((container_id, name))
+    if dead and before_burial is not None:
+        before_burial(store)
+    for container_id, name in dead:
+        _bury(store, container_id, name)
     return living
 
 
