@@ -128,7 +128,7 @@ void new_mount(struct build *b, const struct op *op)
             return;
         fail_at(b, errno, destination);
     }
-    int at = mount_point(b, destination, 1, how & M_MAKE);
+    int at = mount_point(b, destination, 1, how & M_MAKE ? POINT_MAKE : POINT_NONE);
     if (at < 0 || attach_fd(m, at)) {
         if (!(how & M_MAY_FAIL))
             fail_at(b, errno, destination);
@@ -142,7 +142,7 @@ void attach(struct build *b, const struct op *op)
     const char *destination = op->f[1].s;
     /* Something extra is nice to have: whatever the image has in its place, the container starts. */
     int extra = !!(op->f[2].i & A_EXTRA);
-    int at = mount_point(b, destination, folder, extra ? POINT_LAST : op->f[2].i & A_MAKE);
+    int at = mount_point(b, destination, folder, extra ? POINT_LAST : op->f[2].i & A_MAKE ? POINT_MAKE : POINT_NONE);
     if (at < 0 && (extra || (errno == ENOENT && (op->f[2].i & A_SKIP_MISSING))))
         return;
     if (extra && folder != is_folder(at)) {

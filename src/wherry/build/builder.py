@@ -46,6 +46,9 @@ if TYPE_CHECKING:
         def digest(self, key: str, what: str) -> str: ...
 
 
+_THREADS = 16
+
+
 class Canceled(Exception):
     """Another stage has failed, or the user gave up."""
 
@@ -136,26 +139,44 @@ class Builder:
 
     def _start(self, target: int, threads: list[threading.Thread]) -> None:
         """A thread for each stage that the target needs and that the cache doesn't answer for."""
-        for index in self._wanted(target):
-            thread = threading.Thread(target=self._work, args=(self._tasks[index],), name=f"stage {index}", daemon=True)
+        waiting = self._wanted(target)
+        lock = threading.Lock()
+
+        def work() -> None:
+            while True:
+                with lock:
+                    if not waiting:
+                        return
+                    index = waiting.pop(0)
+                self._work(self._tasks[index])
+
+        # A stage that waits for another one does it itself when nobody is at it: few threads are enough for many stages.
+        for number in range(min(len(waiting), _THREADS)):
+            thread = threading.Thread(target=work, name=f"stages {number}", daemon=True)
+            try:
+                thread.start()
+            except RuntimeError:
+                # No memory for its stack: those that run do its work.
+                break
             threads.append(thread)
-            thread.start()
+        if not threads:
+            work()
 
     def _wanted(self, target: int) -> list[int]:
         """The target, and the stages that it takes from before their contents are known to the cache."""
-        found: list[int] = []
+        found: dict[int, None] = {}
         todo = [target]
         while todo:
             index = todo.pop()
             if index in found:
                 continue
-            found.append(index)
+            found[index] = None
             job = self._tasks[index].job
             if job.parent is not None:
                 todo.append(job.parent.stage.index)
             if not self._takes.known(job):
                 todo += jobs.needed_by(self._stages, job)
-        return found
+        return list(found)
 
     def _work(self, task: _Task) -> None:
         with self._lock:
@@ -213,6 +234,12 @@ class Builder:
 
     def _begin(self, job: StageJob) -> StageResult:
         if job.parent is not None:
+            # The oldest first: a long row of stages is no deep recursion.
+            row = [job.parent]
+            while (above := row[-1].parent) is not None and not self._tasks[above.stage.index].done.is_set():
+                row.append(above)
+            for parent in reversed(row[1:]):
+                self.result(parent.stage.index)
             below = self.result(job.parent.stage.index)
             return StageResult(below.key, list(below.layers), list(below.made_ns), list(below.keys))
         if job.base is None:

@@ -82,6 +82,8 @@ class Checker:
         self._wanted = wanted
         self._found: list[Finding] = []
         self._absolute = False
+        # Stages (by number) that have an absolute folder to work in.
+        self._absolute_in: dict[int, bool] = {}
 
     def found(self) -> list[Finding]:
         """In the order of their lines, each once."""
@@ -231,17 +233,14 @@ class Checker:
         for it, name in job.state.undefined:
             if not isinstance(it, Command) and name not in job.state.arguments:
                 self._say("UndefinedVar", it.node, name, _near(name, known))
+        self._absolute_in[job.stage.index] = self._absolute
         base = job.base
         if base is not None and base.wanted_platform and base.platform.split("/")[:2] != base.wanted_platform.split("/")[:2]:
             self._say("InvalidBaseImagePlatform", job.stage.from_.node, job.stage.base, base.platform, base.wanted_platform)
 
     def _absolute_before(self, job: StageJob) -> bool:
         parent = job.parent
-        while parent is not None:
-            if any(isinstance(i, Workdir) and _is_absolute(i) for i in parent.stage.instructions):
-                return True
-            parent = parent.parent
-        return False
+        return parent is not None and self._absolute_in.get(parent.stage.index, False)
 
     def _workdir(self, it: Workdir) -> None:
         if _is_absolute(it):

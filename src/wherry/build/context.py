@@ -116,6 +116,19 @@ class Context:
         """Whether something that is there is hidden by .dockerignore: for the message."""
         return self.ignore.matches(path) and os.path.lexists(f"{self.path}/{path}")
 
+    def newest_s(self) -> int:
+        """The newest time of a file, in whole seconds since 1970; 0 for none."""
+        newest = 0
+        todo = [(self._root, "")]
+        while todo:
+            entry, path = todo.pop()
+            for name, child in self.children(entry, path).items():
+                if child.is_folder:
+                    todo.append((child, f"{path}/{name}" if path else name))
+                else:
+                    newest = max(newest, int(child.status.st_mtime))
+        return newest
+
     # -- sources ---------------------------------------------------------------------------------------------------------
 
     def matches(self, pattern: str) -> list[Match]:
@@ -125,7 +138,7 @@ class Context:
             # Nothing lies above a context: its parent is itself.
             if part == "..":
                 parts[-1:] = []
-            elif part not in ("", "."):
+            elif part not in ("", ".") and not (part == "**" and parts[-1:] == ["**"]):
                 parts.append(part)
         if not any(patterns.is_glob(part) for part in parts):
             path = "/".join(parts)

@@ -53,9 +53,6 @@ class Fetcher:
         self._got: dict[tuple[str, ...], Got] = {}
         self._lock = threading.Lock()
 
-    def is_remote(self, source: str) -> bool:
-        return is_url(source) or git.is_git(source)
-
     def get(self, source: str, step: CopyStep) -> Got:
         """Raises BuildError."""
         with self._lock:
@@ -68,7 +65,7 @@ class Fetcher:
     def _git(self, source: str, step: CopyStep) -> Got:
         where = git.parse(source)
         folder = f"{self._folder}/git{len(self._got)}"
-        commit = git.clone(where, folder, keep=step.keep_git_dir or where.keep, checksum=step.checksum or where.checksum)
+        commit, _seconds = git.clone(where, folder, keep=step.keep_git_dir or where.keep, checksum=step.checksum or where.checksum)
         sub = where.subdir.strip("/")
         listing = _listing(os.path.join(folder, sub))
         return Got(folder, sub, "", f"{commit} {sub} {step.keep_git_dir}", unpack=False, chmod="", listing=listing)
@@ -145,10 +142,6 @@ class Fetcher:
                 record.write(jsontext.dumps(note))
             os.replace(staged, kept + ".json")
         return digest, modified
-
-
-def is_url(source: str) -> bool:
-    return source.startswith(("http://", "https://"))
 
 
 def _name_of(url: str) -> str:

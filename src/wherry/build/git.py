@@ -8,9 +8,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
-import subprocess
-import urllib.parse
 
 from wherry.errors import BuildError, HostError
 from wherry.model.record import Record
@@ -28,17 +25,24 @@ class Remote(Record):
     submodules: bool = True
 
 
+def is_remote(source: str) -> bool:
+    """Whether a source of ADD lies elsewhere: a URL or a repository."""
+    return source.startswith(("http://", "https://")) or is_git(source)
+
+
 def is_git(text: str) -> bool:
     """Whether a source or a context is a Git repository: by its scheme, or an HTTP URL whose path ends in .git."""
     if text.startswith(("git://", "ssh://", "git@")) or _SCP.match(text):
         return True
     if text.startswith(("http://", "https://")):
-        return urllib.parse.urlsplit(text).path.endswith(".git")
+        return text.partition("?")[0].partition("#")[0].rstrip("/").endswith(".git")
     return text.startswith("github.com/")
 
 
 def parse(text: str) -> Remote:
     """Raises BuildError."""
+    import urllib.parse
+
     if text.startswith("github.com/"):
         text = "https://" + text
     url, _, fragment = text.partition("#")
@@ -65,8 +69,10 @@ def parse(text: str) -> Remote:
     return found
 
 
-def clone(remote: Remote, folder: str, *, keep: bool, checksum: str) -> str:
-    """Fetch one commit and check it out; the commit. Raises BuildError, HostError."""
+def clone(remote: Remote, folder: str, *, keep: bool, checksum: str) -> tuple[str, int]:
+    """Fetch one commit and check it out; the commit and its time in seconds since 1970. Raises BuildError, HostError."""
+    import shutil
+
     if shutil.which("git") is None:
         raise HostError(f"{remote.url} needs git, which is not installed", hint="install git, or give a folder or an archive")
     os.makedirs(folder)
@@ -83,7 +89,7 @@ def clone(remote: Remote, folder: str, *, keep: bool, checksum: str) -> str:
         _git(folder, "checkout", "-q", wanted)
     else:
         _git(folder, "checkout", "-q", "FETCH_HEAD")
-    commit = _git(folder, "rev-parse", "HEAD").strip()
+    commit, _, seconds = _git(folder, "log", "-1", "--format=%H %ct").strip().partition(" ")
     if checksum and not commit.startswith(checksum.lower()):
         raise BuildError(f"expected checksum to match {checksum}, got {commit}")
     if remote.submodules and os.path.exists(f"{folder}/.gitmodules"):
@@ -92,10 +98,12 @@ def clone(remote: Remote, folder: str, *, keep: bool, checksum: str) -> str:
         shutil.rmtree(f"{folder}/.git")
     if remote.subdir and not os.path.isdir(f"{folder}/{remote.subdir.strip('/')}"):
         raise BuildError(f"subdir {remote.subdir} is not in {remote.url}")
-    return commit
+    return commit, int(seconds)
 
 
 def _git(folder: str, *words: str) -> str:
+    import subprocess
+
     environment = {**os.environ, "GIT_TERMINAL_PROMPT": "0", "GIT_CONFIG_NOSYSTEM": "1"}
     environment.setdefault("GIT_SSH_COMMAND", "ssh -o BatchMode=yes")
     safe = ("-c", "protocol.file.allow=user", "-c", "core.hooksPath=/dev/null")

@@ -46,12 +46,13 @@ class Stages(Record):
     global_args: tuple[Arg, ...] = ()
     # The global ARGs as they are when nobody gives a value.
     defaults: dict[str, str] = {}
+    by_name: dict[str, tuple[Stage, ...]] = {}
 
     def named(self, name: str, before: int | None = None) -> Stage | None:
         """The stage of that name; the last one of several."""
         found = None
-        for stage in self.stages[: len(self.stages) if before is None else before]:
-            if stage.name and stage.name == name.lower():
+        for stage in self.by_name.get(name.lower(), ()):
+            if before is None or stage.index < before:
                 found = stage
         return found
 
@@ -178,7 +179,16 @@ def _stages(file: File, build_args: Mapping[str, str], platform_args: Mapping[st
         raise LineError("dockerfile contains no stages to build", file.nodes[0].span, parsing=False)
     found[-1] = found[-1].replace(instructions=tuple(inner))
     unset_in_from = tuple((found[index], name) for index, name in unset)
-    return Stages(file, tuple(found), arguments, unset_in_from, tuple(global_args), _set(defaults))
+    return indexed(Stages(file, tuple(found), arguments, unset_in_from, tuple(global_args), _set(defaults)))
+
+
+def indexed(stages: Stages) -> Stages:
+    """With what `named` looks into."""
+    by_name: dict[str, tuple[Stage, ...]] = {}
+    for stage in stages.stages:
+        if stage.name:
+            by_name[stage.name] = (*by_name.get(stage.name, ()), stage)
+    return stages.replace(by_name=by_name)
 
 
 def _set(arguments: Mapping[str, str | None]) -> dict[str, str]:

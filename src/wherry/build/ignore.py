@@ -106,6 +106,9 @@ def _regular(pattern: str) -> str:
                 at += 1
             if pattern.startswith("/", at):
                 at += 1
+            # **/**/ says no more than **/, and would be tried in every way.
+            while pattern.startswith("**/", at):
+                at += 3
             out.append(".*" if at >= len(pattern) else "(?:.*/)?" if pattern[at - 1] == "/" else ".*")
             continue
         end = at

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-
 from wherry.errors import InvalidArgument
 from wherry.model import sizes
 from wherry.model.record import Record
@@ -45,6 +43,8 @@ class Mount(Record):
 
 def parse(text: str, expand: Callable[[str], str]) -> Mount:
     """A --mount's value. `expand` is used on all values but `from`, whose stage must be known before. Raises InvalidArgument."""
+    import csv
+
     fields = next(csv.reader([text]), [])
     kind = "bind"
     values: dict[str, str] = {}

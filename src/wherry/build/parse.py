@@ -5,7 +5,6 @@ The grammar is BuildKit's `parser` package's; what an instruction means is not k
 
 from __future__ import annotations
 
-import json
 import re
 
 from wherry.build import lex
@@ -156,6 +155,8 @@ def json_array(text: str) -> tuple[str, ...] | None:
     if not text.startswith("["):
         return None
     try:
+        import json
+
         value = json.loads(text)
     except (ValueError, RecursionError):
         return None

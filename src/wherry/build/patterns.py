@@ -79,20 +79,27 @@ def without_suffix(value: str, pattern: str, *, longest: bool) -> str:
 
 def replaced(value: str, pattern: str, replacement: str, *, everywhere: bool) -> str:
     """The longest match that begins first (all of them with `everywhere`) replaced."""
-    wanted = _shell_pattern(pattern)
+    import re
+
+    pieces: list[list[str]] = [[]]
+    for kind, character in _shell_pattern(pattern):
+        if kind == _SOME:
+            pieces.append([])
+        else:
+            pieces[-1].append("." if kind == _ANY else re.escape(character))
+    wanted = re.compile(_starred(["".join(piece) for piece in pieces], "."), re.DOTALL)
+    # An empty match would be replaced between all characters: only Go's regexps do that, nobody means it.
+    left = 0 if everywhere else 1
     out: list[str] = []
     at = 0
-    while at <= len(value):
-        lengths = _prefix_lengths(value[at:], wanted)
-        # An empty match would be replaced between all characters: only Go's regexps do that, nobody means it.
-        if lengths and lengths[-1] > 0:
-            out.append(replacement)
-            at += lengths[-1]
-            if not everywhere:
-                break
-        else:
-            out.append(value[at : at + 1])
-            at += 1
+    for found in wanted.finditer(value):
+        if found.end() == found.start():
+            continue
+        out += [value[at : found.start()], replacement]
+        at = found.end()
+        left -= 1
+        if not left:
+            break
     return "".join(out) + value[at:]
 
 
@@ -112,13 +119,15 @@ def match(pattern: str, name: str) -> bool:
 
 def regular(pattern: str) -> str:
     """The regular expression of a Go pattern. Raises InvalidArgument as Go's ErrBadPattern."""
-    out = []
+    pieces: list[list[str]] = [[]]
     at = 0
     while at < len(pattern):
         character = pattern[at]
         at += 1
+        out = pieces[-1]
         if character == "*":
-            out.append("[^/]*")
+            if out or len(pieces) == 1:
+                pieces.append([])
         elif character == "?":
             out.append("[^/]")
         elif character == "[":
@@ -131,7 +140,17 @@ def regular(pattern: str) -> str:
             at += 1
         else:
             out.append(_quoted(character))
-    return "".join(out)
+    return _starred(["".join(piece) for piece in pieces], "[^/]")
+
+
+def _starred(pieces: list[str], any_: str) -> str:
+    """Pieces with stars between them. Where a piece can match it may do so at the first place, for good: what follows has the most
+    room there. So no input is slow.
+    """
+    if len(pieces) == 1:
+        return pieces[0]
+    middle = "".join(f"(?>{any_}*?{piece})" for piece in pieces[1:-1])
+    return f"{pieces[0]}{middle}{any_}*{pieces[-1]}"
 
 
 def _class(pattern: str, at: int) -> tuple[str, int]:

@@ -96,6 +96,8 @@ class State:
         self.global_args = global_args
         # ARGs that are declared, name → value, in the order of their first declaration
         self.arguments: dict[str, str | None] = {}
+        # Those of this stage, which its RUN steps' history names.
+        self.declared: dict[str, None] = {}
         self.used_args: set[str] = set()
         self.steps: list[Step] = []
         self.history: list[History] = []
@@ -186,6 +188,7 @@ def _arg(state: State, it: kinds.Arg) -> None:
         elif name in state.global_args:
             value = state.global_args[name]
         state.arguments[name] = value
+        state.declared[name] = None
         shown.append(name if value is None else f"{name}={value}")
     state.note("ARG " + " ".join(shown))
 
@@ -230,7 +233,7 @@ def _run(state: State, it: kinds.Run) -> None:
         raise InvalidArgument("RUN requires at least one argument")
     if it.heredocs:
         label = f"RUN {it.args[0]} ({' '.join(it.heredocs[0].content.split())[:60]})"
-    shown_args = [f"{n}={state.variables().get(n, '')}" for n in state.arguments]
+    shown_args = [f"{n}={state.variables().get(n, '')}" for n in state.declared]
     by = " ".join([*([f"|{len(shown_args)}"] if shown_args else []), *shown_args, *args])
     state.note(f"RUN {by} # buildkit", step=True)
     state.steps.append(

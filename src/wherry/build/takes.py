@@ -8,8 +8,7 @@ import os
 import threading
 import time
 
-from wherry.archive import streams
-from wherry.build import keys
+from wherry.build import git, keys
 from wherry.build.context import Context, Match
 from wherry.build.ignore import Ignore
 from wherry.build.state import CopyStep, RunStep, Step
@@ -49,7 +48,7 @@ class Takes:
         context: Callable[[], Context],
         named: dict[str, Context],
         image: Callable[[str], Base],
-        fetcher: Fetcher,
+        fetcher: Callable[[], Fetcher],
         no_cache: Callable[[StageJob], bool],
     ) -> None:
         self._stages = stages
@@ -57,7 +56,8 @@ class Takes:
         self._context = context
         self._named = named
         self._image = image
-        self._fetcher = fetcher
+        self._make_fetcher = fetcher
+        self._fetched: Fetcher | None = None
         self._no_cache = no_cache
         self._lock = threading.RLock()
         self._keys: dict[int, str | None] = {}
@@ -95,7 +95,11 @@ class Takes:
         if self._no_cache(job):
             return None
         if job.parent is not None:
-            key = self.key_of(job.parent.stage.index)
+            row = [job.parent]
+            while (above := row[-1].parent) is not None and above.stage.index not in self._keys:
+                row.append(above)
+            for parent in reversed(row):
+                key = self.key_of(parent.stage.index)
         else:
             key = keys.SCRATCH if job.base is None else job.base.key
         for step in job.steps:
@@ -148,7 +152,7 @@ class Takes:
         found: list[Taken] = []
         run: list[str] = []
         for source in step.sources:
-            if step.add and self._fetcher.is_remote(source):
+            if step.add and git.is_remote(source):
                 if run:
                     found.append(self._from_context(self._context(), step, tuple(run)))
                     run = []
@@ -199,7 +203,10 @@ class Takes:
         return is_archive(f"{context.path}/{match.path}")
 
     def _remote(self, step: CopyStep, source: str) -> Taken:
-        got = self._fetcher.get(source, step)
+        with self._lock:
+            if self._fetched is None:
+                self._fetched = self._make_fetcher()
+        got = self._fetched.get(source, step)
 
         def action() -> dict[str, Any]:
             shown = got.name
@@ -279,6 +286,8 @@ def _is_plain(source: str) -> bool:
 
 def is_archive(path: str) -> bool:
     """Whether a file is a tar, compressed or not, by its first member's header."""
+    from wherry.archive import streams
+
     try:
         with open(path, "rb") as file:
             head = streams.plain(file).peek(512)

@@ -7,10 +7,10 @@ import os
 from wherry.cli import limit_options
 from wherry.cli.commands import transfer_options
 from wherry.cli.options import Option, Parsed
-from wherry.engine import build_cache, build_output
+from wherry.engine import build_output, build_wishes
 from wherry.engine.build import BuildRequest
 from wherry.engine.build_request import Begin, Shape
-from wherry.engine.build_run import RunWishes
+from wherry.engine.build_wishes import RunWishes
 from wherry.errors import InvalidArgument, Unsupported, UsageError
 from wherry.model import sizes, ulimit
 
@@ -132,8 +132,8 @@ def request(parsed: Parsed) -> BuildRequest:
         begin=_begin(parsed),
         shape=_shape(parsed, outputs),
         access=transfer_options.access(parsed),
-        cache_from=tuple(build_cache.parse(text, "cache-from") for text in parsed.cache_from),
-        cache_to=tuple(build_cache.parse(text, "cache-to") for text in parsed.cache_to),
+        cache_from=tuple(build_wishes.cache(text, "cache-from") for text in parsed.cache_from),
+        cache_to=tuple(build_wishes.cache(text, "cache-to") for text in parsed.cache_to),
         manifest=parsed.manifest,
         skip_unused=parsed.skip_unused_stages,
         keep_failed=parsed.debug_shell or parsed.on_error == "shell",

@@ -7,14 +7,13 @@ Whoever names a source trusts it as he trusts its images; that a layer is what i
 
 from __future__ import annotations
 
-import csv
 import os
 import threading
 
 from wherry.archive import streams
 from wherry.engine import transfer_blobs
 from wherry.engine.image_in import single
-from wherry.errors import InvalidArgument, NotFound, RegistryError, Unsupported, WherryError
+from wherry.errors import NotFound, RegistryError, WherryError
 from wherry.kernel import process
 from wherry.model import digest as digests
 from wherry.model import jsontext
@@ -31,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
+    from wherry.engine.build_wishes import CacheSpec
     from wherry.engine.transfer import Access
     from wherry.store import Store
 
@@ -38,45 +38,6 @@ if TYPE_CHECKING:
 INLINE = "io.wherry.buildcache"
 _VERSION = 1
 _CONFIG_TYPE = "application/octet-stream"
-_TYPES = ("registry", "local", "inline")
-_SWITCHES = ("image-manifest", "oci-mediatypes", "force-compression", "ignore-error")
-
-
-class CacheSpec(Record):
-    """One --cache-from or --cache-to. `place`: a reference or a folder. `everything`: mode=max."""
-
-    type: str
-    place: str = ""
-    everything: bool = False
-    compression: str = ""
-    ignore_error: bool = False
-
-
-def parse(text: str, flag: str) -> CacheSpec:
-    """`user/app:cache`, `type=registry,ref=…`, `type=local,src|dest=…`, `type=inline`. Raises InvalidArgument, Unsupported."""
-    if "=" not in text:
-        return CacheSpec("registry", text)
-    values: dict[str, str] = {}
-    for field in next(csv.reader([text]), []):
-        key, equals, value = field.partition("=")
-        if not equals:
-            raise InvalidArgument(f"invalid value {field} for --{flag}: it should be key=value")
-        values[key.strip().lower()] = value
-    kind = values.pop("type", "")
-    if kind not in _TYPES or kind == "inline" and flag == "cache-from":
-        raise Unsupported(f"--{flag} type={kind}: it is registry or local" + (" or inline" if flag == "cache-to" else ""))
-    place = values.pop({"registry": "ref", "inline": "-"}.get(kind, "src" if flag == "cache-from" else "dest"), "")
-    if not place and kind != "inline":
-        raise InvalidArgument(f"--{flag} type={kind} needs {'ref' if kind == 'registry' else 'src' if flag == 'cache-from' else 'dest'}=")
-    mode = values.pop("mode", "min")
-    if mode not in ("min", "max"):
-        raise InvalidArgument(f"--{flag} mode={mode}: it is min or max")
-    ignore = values.pop("ignore-error", "false").lower() == "true"
-    compression = values.pop("compression", "")
-    for key in values:
-        if key not in (*_SWITCHES, "compression-level", "tag", "digest"):
-            raise InvalidArgument(f"--{flag} {key}=… is not known")
-    return CacheSpec(kind, place, mode == "max", compression, ignore)
 
 
 class _Known(Record):

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import os
-import urllib.error
-import urllib.request
 
-from wherry.archive import streams
 from wherry.build import git, ignore, source
 from wherry.build.context import Context
 from wherry.build.ignore import Ignore
@@ -40,6 +37,8 @@ class Inputs:
         self._ignored: Ignore | None = None
         self.folder = ""
         self._is_local = False
+        # When the commit was made, of a Git repository.
+        self.commit_s = -1
         try:
             self._open(location)
         except BaseException:
@@ -57,6 +56,8 @@ class Inputs:
             treeop.remove_trees([self._scratch])
 
     def _open(self, location: str) -> None:
+        from wherry.archive import streams
+
         if location == "-":
             if self._dockerfile == "-":
                 raise BuildError("can't use stdin for both build context and dockerfile")
@@ -64,9 +65,12 @@ class Inputs:
         elif git.is_git(location) and not os.path.isdir(location):
             where = git.parse(location)
             folder = self._scratch_folder() + "/git"
-            git.clone(where, folder, keep=where.keep, checksum=where.checksum)
+            _commit, self.commit_s = git.clone(where, folder, keep=where.keep, checksum=where.checksum)
             self.folder = f"{folder}/{where.subdir.strip('/')}".rstrip("/")
         elif location.startswith(("http://", "https://")):
+            import urllib.error
+            import urllib.request
+
             try:
                 with urllib.request.urlopen(location, timeout=_TIMEOUT_S) as answer:
                     self._stream(answer)
@@ -91,6 +95,8 @@ class Inputs:
 
     def _stream(self, raw: Readable) -> None:
         """An archive is the context; anything else is a Dockerfile with no context."""
+        from wherry.archive import streams
+
         stream = streams.plain(raw)
         folder = self._scratch_folder() + "/tree"
         os.mkdir(folder, 0o755)
@@ -106,6 +112,8 @@ class Inputs:
     def source(self) -> Source:
         """The Dockerfile's text. Raises BuildError."""
         if self._dockerfile == "-":
+            from wherry.archive import streams
+
             return source.read(streams.FdReader(0).read(), "Dockerfile")
         if self._text is not None:
             return source.read(self._text, "Dockerfile")

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import time
-from concurrent.futures import ThreadPoolExecutor
 
 from wherry.build import keys
-from wherry.engine import image_in
+from wherry.build.jobs import Base
+from wherry.engine.transfer_jobs import at_once
 from wherry.model import jsontext, times
-from wherry.store import layers, steps, treeop
+from wherry.store import images, layers, steps, treeop
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from wherry.build.builder import StageResult
-    from wherry.build.jobs import Base, StageJob
+    from wherry.build.jobs import StageJob
     from wherry.build.state import History
     from wherry.build.workers import Worker
     from wherry.model.platform import Platform
@@ -38,8 +38,7 @@ def name_layers(store: Store, worker: Worker, numbers: list[int]) -> tuple[list[
         return found
 
     try:
-        with ThreadPoolExecutor(max_workers=max(1, min(len(new), os.cpu_count() or 1))) as pool:
-            packed = dict(zip(new, pool.map(pack, new)))
+        packed = dict(zip(new, at_once([_bound(pack, n) for n in new], os.cpu_count() or 1))) if new else {}
         place = {n: n for n in known}
         changes = layers.Changes(store)
         with store.db.transaction() as db:
@@ -53,6 +52,10 @@ def name_layers(store: Store, worker: Worker, numbers: list[int]) -> tuple[list[
             if os.path.lexists(path):
                 os.unlink(path)
     return [place[n] for n in numbers], [str(known[place[n]]) for n in numbers]
+
+
+def _bound(pack: Callable[[int], dict[str, Any]], number: int) -> Callable[[], dict[str, Any]]:
+    return lambda: pack(number)
 
 
 def document(
@@ -161,15 +164,45 @@ def _root(job: StageJob) -> StageJob:
 
 
 def _history(job: StageJob) -> list[History]:
-    below = [] if job.parent is None else _history(job.parent)
-    return below + job.state.history
+    row = [job]
+    while (parent := row[-1].parent) is not None:
+        row.append(parent)
+    return [entry for one in reversed(row) for entry in one.state.history]
 
 
 def commit(store: Store, config: dict[str, Any], numbers: list[int], targets: list[Reference]) -> str:
     """Put everything on the platter, then commit the image. Returns its id."""
+    from wherry.engine import image_in
+
     waiting = steps.unsettled(store, numbers)
     if waiting:
         treeop.sync(store.root)
     with store.db.transaction():
         steps.settle(store, waiting)
         return image_in.commit(store, jsontext.dumps(config).encode("utf-8", "surrogateescape"), list(numbers), targets, b"")
+
+
+def image_base(store: Store, image_id: str, shown: str) -> Base:
+    """An image of the store as what a stage begins with."""
+    row = images.find(store.db, image_id)
+    document = jsontext.loads(images.read_blob(store, row.id))
+    return Base(
+        shown,
+        row.id,
+        tuple(images.layer_numbers(store.db, row.id)[::-1]),
+        tuple(document["rootfs"]["diff_ids"]),
+        document.get("config") or {},
+        tuple(document.get("history") or ()),
+        f"{row.os}/{row.architecture}" + (f"/{row.variant}" if row.variant else ""),
+        document,
+    )
+
+
+def described(store: Store, image_id: str) -> tuple[str, str, int]:
+    """(digest, media type, size) of what an image goes out as; its config's where it has no manifest yet."""
+    row = images.find(store.db, image_id)
+    if not row.manifest_digest:
+        return image_id, "application/vnd.oci.image.config.v1+json", len(images.read_blob(store, image_id))
+    data = images.read_blob(store, row.manifest_digest)
+    kind = str(jsontext.loads(data).get("mediaType") or "application/vnd.oci.image.manifest.v1+json")
+    return row.manifest_digest, kind, len(data)

@@ -59,12 +59,3 @@ def shape(store: Store, image_id: str, wanted: Shape) -> None:
         data = jsontext.dumps(document).encode()
         images.put_blob(store, data)
         store.db.execute("UPDATE images SET manifest_digest = ? WHERE id = ?", (digests.of(data), image_id))
-
-
-def described(store: Store, image_id: str) -> tuple[str, str, int]:
-    """(digest, media type, size) of what an image goes out as; its config's where it has no manifest yet."""
-    row = images.find(store.db, image_id)
-    if not row.manifest_digest:
-        return image_id, manifests.OCI_CONFIG, len(images.read_blob(store, image_id))
-    data = images.read_blob(store, row.manifest_digest)
-    return row.manifest_digest, manifests.parse(data, "", image_id).media_type, len(data)

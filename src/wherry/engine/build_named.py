@@ -13,8 +13,8 @@ from wherry.engine import build_image, image_in
 from wherry.engine.build_context import Inputs
 from wherry.errors import BuildError
 from wherry.model import digest as digests
-from wherry.model import jsontext, platform
-from wherry.store import images, steps, treeop
+from wherry.model import platform
+from wherry.store import steps, treeop
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ class NamedContexts:
                 if tag and not any(known.endswith(":" + tag) or known == tag for known in image.names):
                     continue
                 image_id = image_in.bring(self._store, archive, image)
-                return image_base(self._store, image_id, name)
+                return build_image.image_base(self._store, image_id, name)
         finally:
             archive.close()
         raise BuildError(f"the OCI layout {place} has no such image")
@@ -117,19 +117,3 @@ class NamedContexts:
             return steps.add(self._store, key, f"context {name}", folder + "/over/upper", os.rename)
         finally:
             treeop.remove_trees([folder])
-
-
-def image_base(store: Store, image_id: str, shown: str) -> Base:
-    """An image of the store as what a stage begins with."""
-    row = images.find(store.db, image_id)
-    document = jsontext.loads(images.read_blob(store, row.id))
-    return Base(
-        shown,
-        row.id,
-        tuple(images.layer_numbers(store.db, row.id)[::-1]),
-        tuple(document["rootfs"]["diff_ids"]),
-        document.get("config") or {},
-        tuple(document.get("history") or ()),
-        f"{row.os}/{row.architecture}" + (f"/{row.variant}" if row.variant else ""),
-        document,
-    )

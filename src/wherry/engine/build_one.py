@@ -3,40 +3,46 @@
 from __future__ import annotations
 
 import os
+import threading
 
 from wherry.build import checks, graph, jobs, parse
 from wherry.build.builder import Builder
 from wherry.build.context import Context
-from wherry.build.fetch import Fetcher
 from wherry.build.jobs import Base, StageJob
 from wherry.build.progress import Reporter
 from wherry.build.progress import Vertex as Vertex
 from wherry.build.state import BUILT_IN, CopyStep, RunStep
-from wherry.build.takes import Takes
+from wherry.build.takes import Taken, Takes
 from wherry.build.workers import Worker
-from wherry.engine import build_cache, build_image, build_manifest, build_output
+from wherry.engine import build_image
 from wherry.engine.build_context import Inputs
-from wherry.engine.build_named import NamedContexts, image_base
 from wherry.engine.build_request import BuildRequest, BuildResult
-from wherry.engine.build_run import StepRunner, network_mode
-from wherry.engine.transfer import silent
+from wherry.engine.build_wishes import network_mode
 from wherry.errors import BuildError, InvalidArgument, WherryError
-from wherry.model import platform, reference
+from wherry.model import platform, reference, times
 from wherry.store import images, steps, treeop
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from contextlib import AbstractContextManager
     from typing import Any
 
     from wherry.build.checks import Finding
+    from wherry.build.fetch import Fetcher
     from wherry.build.graph import Stage, Stages
     from wherry.build.progress import Display
     from wherry.build.source import Source
     from wherry.engine import Engine
+    from wherry.engine.build_cache import Imported, Outgoing
+    from wherry.engine.build_named import NamedContexts
+    from wherry.engine.build_run import StepRunner
+    from wherry.engine.build_wishes import CacheSpec
     from wherry.model.platform import Platform
     from wherry.model.reference import Reference
 
 _PARALLEL = 16
+_EPOCH = "SOURCE_DATE_EPOCH"
 
 
 class OneBuild:
@@ -56,7 +62,7 @@ class OneBuild:
         self._context: Context | None = None
         self._source: Source | None = None
         self._findings: list[Finding] = []
-        self._contexts = NamedContexts(self._store, request.contexts, str(self._platform))
+        self._contexts = self._named_contexts()
         self._squashed = ""
         self._failed_image = ""
 
@@ -70,6 +76,7 @@ class OneBuild:
             contexts.open()
             stages = self._parsed(inputs)
             target = stages.target(request.target)
+            request = self._request = self._timed(inputs, stages)
             all_jobs, order = jobs.prepare(stages, target, request.build_args, self.resolve, self._begin)
             for job in order if self._prefix else ():
                 job.label = f"{self._prefix} {job.label}".rstrip()
@@ -93,10 +100,42 @@ class OneBuild:
             self._reporter.fail(vertex, error.message)
             raise
         self._reporter.done(vertex)
-        first = found.stages[0]
         if self._request.begin.base:
-            first = first.replace(base=self._request.begin.base)
-        return found.replace(stages=(first, *found.stages[1:]))
+            first = found.stages[0].replace(base=self._request.begin.base)
+            found = graph.indexed(found.replace(stages=(first, *found.stages[1:])))
+        return found
+
+    def _named_contexts(self) -> NamedContexts | NoContexts:
+        if not self._request.contexts:
+            return NoContexts()
+        from wherry.engine.build_named import NamedContexts
+
+        return NamedContexts(self._store, self._request.contexts, str(self._platform))
+
+    def _timed(self, inputs: Inputs, stages: Stages) -> BuildRequest:
+        """The request with the time of SOURCE_DATE_EPOCH, wherever it is said, and with that as an ARG's value.
+
+        "context" is the newest file of the context, or the commit's time; a stage's name is the time of its base image.
+        """
+        request = self._request
+        text = request.build_args.get(_EPOCH) or stages.arguments.get(_EPOCH) or ""
+        if request.created_ns >= 0:
+            seconds = request.created_ns // 1_000_000_000
+        elif not text:
+            return request
+        elif text.isascii() and text.isdigit():
+            seconds = int(text)
+        elif text == "context":
+            seconds = inputs.commit_s if inputs.commit_s >= 0 else self._opened(inputs).newest_s()
+        else:
+            stage = stages.named(text)
+            if stage is None:
+                raise BuildError(f"invalid {_EPOCH} {text!r}: it is seconds since 1970, context, or the name of a stage")
+            while (parent := stages.base_of(stage)) is not None:
+                stage = parent
+            created = "" if stage.base == "scratch" else str(self.resolve(stage.base, stage.platform, stage).document.get("created") or "")
+            seconds = times.parse_ns(created) // 1_000_000_000 if created else 0
+        return request.replace(created_ns=seconds * 1_000_000_000, build_args={**request.build_args, _EPOCH: str(seconds)})
 
     def _begin(self, config: dict[str, Any]) -> None:
         """What the command line adds to a base image's config, and takes from it."""
@@ -203,7 +242,7 @@ class OneBuild:
         self._reporter.done(vertex)
         name_there = f"{shown}@{row.manifest_digest}" if row.manifest_digest and not reference.parse(name).digest else shown
         expected = f"{chosen.os}/{chosen.architecture}" + (f"/{chosen.variant}" if chosen.variant else "")
-        return image_base(self._store, row.id, name_there).replace(wanted_platform=expected)
+        return build_image.image_base(self._store, row.id, name_there).replace(wanted_platform=expected)
 
     def _note(self, vertex: Vertex, layer: str, text: str) -> None:
         if not layer:
@@ -217,10 +256,17 @@ class OneBuild:
         request = self._request
         no_cache = self._uncached
         with Worker() as worker:
-            runner = StepRunner(self._engine, request.run)
-            fetcher = Fetcher(scratch, self._store.path("cache", "http"), request.run.secrets)
+            runner = _Runner(lambda: self._step_runner(builder))
             imported = self._imported()
-            takes = Takes(stages, all_jobs, lambda: self._opened(inputs), self._contexts.folders, self._image, fetcher, no_cache)
+            takes = Takes(
+                stages,
+                all_jobs,
+                lambda: self._opened(inputs),
+                self._contexts.folders,
+                self._image,
+                lambda: self._fetcher(scratch),
+                no_cache,
+            )
             builder = Builder(
                 self._store,
                 stages,
@@ -236,9 +282,6 @@ class OneBuild:
                 imported=imported,
             )
             takes.imported = imported
-            runner.attach(builder)
-            if request.keep_failed:
-                runner.on_failure = lambda step, layers, tree: self._keep_failed(builder, step, layers, tree)
             try:
                 result = builder.build(target.index)
             except BuildError as error:
@@ -258,10 +301,26 @@ class OneBuild:
                 self._export_cache(worker, builder, takes, result, spec)
             return found
 
-    def _imported(self) -> build_cache.Imported | None:
+    def _fetcher(self, scratch: str) -> Fetcher:
+        from wherry.build.fetch import Fetcher
+
+        return Fetcher(scratch, self._store.path("cache", "http"), self._request.run.secrets)
+
+    def _step_runner(self, builder: Builder) -> StepRunner:
+        from wherry.engine.build_run import StepRunner
+
+        found = StepRunner(self._engine, self._request.run)
+        found.attach(builder)
+        if self._request.keep_failed:
+            found.on_failure = lambda step, layers, tree: self._keep_failed(builder, step, layers, tree)
+        return found
+
+    def _imported(self) -> Imported | None:
         """What --cache-from knows. A source that can't be had is no error, as with BuildKit."""
         if not self._request.cache_from:
             return None
+        from wherry.engine import build_cache
+
         found = build_cache.Imported(self._store, self._request.access, self._reporter.warn)
         for spec in self._request.cache_from:
             vertex = self._reporter.start(f"importing cache manifest from {spec.place}")
@@ -274,15 +333,20 @@ class OneBuild:
             self._reporter.done(vertex)
         return found
 
-    def _outgoing(self, builder: Builder, takes: Takes, result: Any, *, everything: bool) -> build_cache.Outgoing:
+    def _outgoing(self, builder: Builder, takes: Takes, result: Any, *, everything: bool) -> Outgoing:
+        from wherry.engine import build_cache
+
         chosen = builder.steps_done if everything else {key: builder.steps_done[key] for key in result.keys if key in builder.steps_done}
         found = {key: self._store.db.row("SELECT layer_id FROM build_steps WHERE key = ?", (key,)) for key in chosen}
         steps_out = [(key, int(found[key][0]), made, text) for key, (_n, made, text) in chosen.items() if found[key] and found[key][0]]
         return build_cache.Outgoing(tuple(steps_out), tuple((key, what, digest) for (key, what), digest in takes.used.items()))
 
-    def _export_cache(self, worker: Worker, builder: Builder, takes: Takes, result: Any, spec: build_cache.CacheSpec) -> None:
+    def _export_cache(self, worker: Worker, builder: Builder, takes: Takes, result: Any, spec: CacheSpec) -> None:
         if spec.type == "inline":
             return
+        from wherry.engine import build_cache
+        from wherry.engine.transfer import silent
+
         vertex = self._reporter.start("exporting cache to " + ("client directory" if spec.type == "local" else "registry"))
         try:
             numbers = [layer for layer, _made, _text in builder.steps_done.values()]
@@ -332,14 +396,18 @@ class OneBuild:
         if not outputs or any(output.needs_image for output in outputs) or self._targets:
             image_id = self._committed(worker, builder, takes, job, result)
         if image_id and self._request.shape.has_manifest:
+            from wherry.engine import build_manifest
+
             build_manifest.shape(self._store, image_id, self._request.shape)
         for output in outputs:
+            from wherry.engine import build_output
+
             paths = builder.paths(result.layers[::-1])
             build_output.write(self._engine, output, image_id, self._targets, worker, paths, self._reporter, self._request.access)
         found = BuildResult(image_id, tuple(t.canonical for t in self._targets), tuple(self._findings), platform=str(self._platform))
         if not image_id:
             return found
-        digest, media_type, size = build_manifest.described(self._store, image_id)
+        digest, media_type, size = build_image.described(self._store, image_id)
         return found.replace(digest=digest, media_type=media_type, size=size)
 
     def _layers(self, worker: Worker, builder: Builder, job: StageJob, result: Any) -> list[int]:
@@ -381,6 +449,8 @@ class OneBuild:
                 with_history=self._request.shape.history,
             )
             if any(spec.type == "inline" for spec in self._request.cache_to):
+                from wherry.engine import build_cache
+
                 outgoing = self._outgoing(builder, takes, result, everything=False)
                 document[build_cache.INLINE] = build_cache.inline(outgoing, numbers)
             image_id = build_image.commit(self._store, document, numbers, self._targets)
@@ -392,6 +462,53 @@ class OneBuild:
             raise
         self._reporter.done(vertex)
         return image_id
+
+
+class NoContexts:
+    """The build has no named contexts."""
+
+    folders: dict[str, Context] = {}
+
+    def __enter__(self) -> NoContexts:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        return
+
+    def open(self) -> None:
+        return
+
+    def save(self) -> None:
+        return
+
+    def base(self, name: str, wanted: str) -> Base:
+        raise BuildError(f"no build context {name}")
+
+
+class _Runner:
+    """Who carries RUN steps out, there from the first one on: a build that the cache answers needs none of it."""
+
+    def __init__(self, make: Callable[[], StepRunner]) -> None:
+        self._make = make
+        self._made: StepRunner | None = None
+        self._lock = threading.Lock()
+        self._stopped = False
+
+    def run(
+        self, step: RunStep, layers: list[int], binds: list[Taken], output: Callable[[int, bytes], None]
+    ) -> AbstractContextManager[str]:
+        with self._lock:
+            if self._made is None:
+                self._made = self._make()
+                if self._stopped:
+                    self._made.kill_all()
+        return self._made.run(step, layers, binds, output)
+
+    def kill_all(self) -> None:
+        with self._lock:
+            self._stopped = True
+            if self._made is not None:
+                self._made.kill_all()
 
 
 def tag_of(text: str) -> Reference:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from wherry.engine.build_cache import CacheSpec
 from wherry.engine.build_output import Output
-from wherry.engine.build_run import RunWishes
+from wherry.engine.build_wishes import CacheSpec, RunWishes
 from wherry.engine.transfer import Access
 from wherry.model.record import Record
 

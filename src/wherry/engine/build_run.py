@@ -14,11 +14,10 @@ import threading
 import time
 
 from wherry.engine import hostfiles, launch, limits
-from wherry.errors import BuildError, InvalidArgument, MonitorError, Unsupported
+from wherry.errors import BuildError, MonitorError
 from wherry.kernel import cgroup, process, userns
 from wherry.model import jsontext, names
 from wherry.model.mounts import MountSpec
-from wherry.model.record import Record
 from wherry.runtime import compile, launcher, spec, wire
 from wherry.store import leases, removal, steps
 from wherry.store.containers import ContainerRow
@@ -35,39 +34,10 @@ if TYPE_CHECKING:
     from wherry.build.state import RunStep
     from wherry.build.takes import Taken
     from wherry.engine import Engine
+    from wherry.engine.build_wishes import RunWishes
 
 HOSTNAME = "buildkitsandbox"
-# Where one id is all there is, apt can't become the user _apt for its downloads, looks whether it has, and gives up.
-_APT = 'APT::Sandbox::User "root";\n'
 _STUBS = ("/etc/resolv.conf", "/etc/hosts", "/etc/hostname", "/etc/apt/apt.conf.d/99-wherry-one-id")
-
-
-class RunWishes(Record):
-    """What the command line says about all RUN steps. `secrets` by id; `ssh`: id → path of an agent's socket."""
-
-    network: str = "default"
-    extra_hosts: tuple[str, ...] = ()
-    shm_size: int = 0
-    ulimits: tuple[dict[str, Any], ...] = ()
-    cap_add: tuple[str, ...] = ()
-    cap_drop: tuple[str, ...] = ()
-    security_opt: tuple[str, ...] = ()
-    allow: tuple[str, ...] = ()
-    secrets: dict[str, bytes] = {}
-    ssh: dict[str, str] = {}
-    dns: tuple[str, ...] = ()
-    # (host's path, path in the step, read-only)
-    volumes: tuple[tuple[str, str, bool], ...] = ()
-    # Folders of the host in the place of cache mounts, by id.
-    cache_folders: dict[str, str] = {}
-    # HostConfig's keys of limits
-    limits: dict[str, Any] = {}
-    cgroup_parent: str = ""
-
-    @property
-    def shown(self) -> str:
-        """What of it is part of a step's key."""
-        return "".join(f"|{source}:{target}:{ro}" for source, target, ro in self.volumes)
 
 
 class StepRunner:
@@ -283,9 +253,6 @@ class _OneStep:
         found += [MountSpec("bind", target, source, ro, origin="--volume") for source, target, ro in self._runner.wishes.volumes]
         if self._step.script[0]:
             found.append(self._file("script", *self._step.script, mode=0o755))
-        if userns.current().mode == "single" and not any(e.startswith("APT_CONFIG=") for e in self._step.env):
-            found.append(self._file("apt", "apt.conf", _APT))
-            self._env.append("APT_CONFIG=/dev/pipes/apt.conf")
         self.targets = [m.target for m in found]
         if len(set(self.targets)) != len(self.targets):
             raise BuildError(f"duplicate mount target in RUN: {', '.join(self.targets)}")
@@ -431,14 +398,3 @@ def _watched(stream: Any, output: Callable[[int, bytes], None]) -> int:
     if code is None:
         raise MonitorError("the monitor of a build's step was killed", hint="run the build again; what was finished is kept")
     return code
-
-
-def network_mode(text: str) -> str:
-    """--network of a build. Raises Unsupported, InvalidArgument."""
-    if text in ("", "default", "host"):
-        return "default" if text != "host" else "host"
-    if text == "none":
-        return "none"
-    if text.startswith("container:"):
-        raise Unsupported("--network container:… is not supported for builds", hint="use --network host or none")
-    raise InvalidArgument(f"network mode {text!r} is not supported by builds", hint="use --network default, host or none")

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from wherry.errors import InvalidArgument
 from wherry.model.record import Record
-from wherry.registry.client import Repository
-from wherry.registry.credentials import Credentials, CredentialStore
-from wherry.registry.transport import Options
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from wherry.registry.client import Repository
+    from wherry.registry.credentials import Credentials
     from wherry.registry.endpoints import Endpoint
 
     # (layer's short digest or tag, status in docker's words, bytes there, bytes in all); an empty first is a line by itself
@@ -33,6 +32,10 @@ class Access(Record):
     policy: str = ""
 
     def repository(self, endpoint: Endpoint, *, push: bool = False) -> Repository:
+        from wherry.registry.client import Repository
+        from wherry.registry.credentials import CredentialStore
+        from wherry.registry.transport import Options
+
         return Repository(
             endpoint,
             CredentialStore(self.authfile),
@@ -47,6 +50,8 @@ class Access(Record):
         name, colon, password = self.creds.partition(":")
         if not name:
             raise InvalidArgument("credentials need a user name: USER:PASSWORD")
+        from wherry.registry.credentials import Credentials
+
         return Credentials(name, password)
 
 
