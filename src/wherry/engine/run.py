@@ -90,10 +90,10 @@ def _ended(engine: Engine, row: ContainerRow, stream: socket, outcome: Outcome) 
     if outcome.detached:
         return RunResult(row.id, None, True)
     if '"volume"' in row.record_text:
-        drain(stream)
-        from wherry.engine.lifecycle import settle_volumes
+        from wherry.engine import volume_launch
 
-        settle_volumes(engine, row)
+        drain(stream)
+        volume_launch.settle(engine, row)
     if row.auto_remove:
         drain(stream)
         # The monitor has taken the tree apart; the row is ours to delete. A crash before it is durable leaves a row
@@ -101,9 +101,7 @@ def _ended(engine: Engine, row: ContainerRow, stream: socket, outcome: Outcome) 
         with engine.store.db.transaction(durable=False) as db:
             events.remove_row(engine.store, db, row.id)
         if '"volume"' in row.record_text:
-            from wherry.engine.lifecycle import drop_doomed_volumes
-
-            drop_doomed_volumes(engine.store)
+            volume_launch.drop_doomed(engine.store)
     return RunResult(row.id, outcome.exit_code)
 
 

@@ -10,6 +10,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from wherry.engine import Engine
     from wherry.model.mounts import MountSpec
+    from wherry.store import Store
     from wherry.store.containers import ContainerRow
     from wherry.store.volumes import VolumeRow
 
@@ -46,11 +47,11 @@ def _image(engine: Engine, mount: MountSpec) -> MountSpec:
 
 def settle(engine: Engine, row: ContainerRow) -> None:
     """A container has ended: drivers that send data elsewhere are given a while for it. What is left is told in a warning."""
-    from wherry.volume import drivers
-
     for mount in row.record().get("Mounts") or ():
         volume = volumes.get(engine.store.db, mount["source"]) if mount["type"] == "volume" else None
         if volume is not None and volume.driver != "local":
+            from wherry.volume import drivers
+
             try:
                 left = drivers.of(volume.driver).settle(engine.store, volume)
             except WherryError as error:
@@ -61,3 +62,9 @@ def settle(engine: Engine, row: ContainerRow) -> None:
                 engine.warn(
                     f"volume {volume.name}: {len(left)} files are not in the bucket yet: {names}; they are kept, and sent on the next use"
                 )
+
+
+def drop_doomed(store: Store) -> None:
+    """Remove the anonymous volumes of containers that are gone now. One small query where there are none."""
+    if store.db.row("SELECT 1 FROM volumes WHERE doomed"):
+        volumes.drop_doomed(store)
