@@ -1,4 +1,5 @@
 /* The control socket: who is connected, what they ask. docs/internals/monitor.md has the records. */
+#include "health.h"
 #include "monitor.h"
 #include "resolver.h"
 #include "net.h"
@@ -50,6 +51,17 @@ void exit_to(struct client *c)
         struct pollfd w = {c->fd, POLLOUT, 0};
         poll(&w, 1, 50);
     }
+}
+
+void tell_health(int64_t code)
+{
+    uint8_t p[16] = {0};
+    put64(p, code);
+    for (int i = 0; i < CLIENTS; i++)
+        if (m.clients[i].fd >= 0 && m.clients[i].waits_health) {
+            m.clients[i].waits_health = 0;
+            say(&m.clients[i], SAY_EXIT, m.clients[i].wait_tag, p, sizeof p);
+        }
 }
 
 struct client *new_client(int fd)
@@ -152,6 +164,12 @@ static void request(struct client *c, uint8_t *p, size_t n)
             say(c, SAY_OK, tag, NULL, 0);
         break;
     }
+    case HEALTH:
+        if (health_probe())
+            error_to(c, tag, errno, errno == ENOENT ? "the container has no health check" : "");
+        else
+            c->waits_health = 1, c->wait_tag = tag;
+        break;
     case CLAIM:
         c->claims = 1;
         say(c, SAY_OK, tag, NULL, 0);

@@ -1,4 +1,5 @@
 /* The life of the process: started, stopped, ended, started again, or over. */
+#include "health.h"
 #include "monitor.h"
 #include "log.h"
 #include "resolver.h"
@@ -32,6 +33,7 @@ int start(const struct plan *plan, int status)
     m.signal = m.oom = 0;
     m.error[0] = 0;
     now_text(m.started, sizeof m.started);
+    health_started();
     write_state();
     if (!m.exec) {
         if (m.oom_fd < 0)
@@ -129,6 +131,8 @@ static int wants_restart(void)
 {
     if (m.stopping || m.by_hand || m.exec)
         return 0;
+    if (m.again)
+        return m.again = 0, 1;
     if (!strcmp(m.policy, "always") || !strcmp(m.policy, "unless-stopped"))
         return 1;
     if (strcmp(m.policy, "on-failure"))
@@ -196,6 +200,7 @@ void process_ended(int status)
         close(m.proc.init_pidfd);
     m.proc.init_pidfd = -1;
     resolver_stop();
+    health_stopped();
 }
 
 /* The process is gone and its output taken: start it again, or end. */

@@ -128,6 +128,7 @@ static void put_json(const char *text, size_t n)
 static void entry(int stream, const char *text, size_t n, const char *stamp)
 {
     size_t start = log_.out_n;
+    log_to_line(stream, text, n);
     put("{\"log\":\"");
     put_json(text, n);
     put(stream ? "\",\"stream\":\"stderr\"," : "\",\"stream\":\"stdout\",");

@@ -1,5 +1,6 @@
 /* The monitor of a container (and the supervisor of an exec): one loop over poll, no heap, nothing but what is due.
  * docs/internals/monitor.md has its files and its protocol. */
+#include "health.h"
 #include "log.h"
 #include "monitor.h"
 #include "resolver.h"
@@ -35,8 +36,9 @@ static void reap(void)
 static int due_ms(void)
 {
     int64_t now = now_ms(), next = -1;
-    const int64_t times[] = {m.running ? m.kill_at_ms : 0, m.restart_at_ms, m.busy ? now + 1000 : 0, resolver_due(), rnet_due()};
-    for (int i = 0; i < 5; i++)
+    const int64_t times[] = {
+        m.running ? m.kill_at_ms : 0, m.restart_at_ms, m.busy ? now + 1000 : 0, resolver_due(), rnet_due(), health_due()};
+    for (int i = 0; i < 6; i++)
         if (times[i] && (next < 0 || times[i] < next))
             next = times[i];
     if (next < 0)
@@ -49,8 +51,8 @@ static int must_wait(const struct client *c) { return (c->streams & IN) && m.in_
 
 static void loop(void)
 {
-    struct pollfd p[CLIENTS + 8];
-    struct client *of[CLIENTS + 8];
+    struct pollfd p[CLIENTS + 10];
+    struct client *of[CLIENTS + 10];
     for (;;) {
         int n = 0, held = behind();
         p[n].fd = m.signal_fd, p[n].events = POLLIN, of[n++] = NULL;
@@ -94,6 +96,8 @@ static void loop(void)
         }
         int oom_at = n;
         p[n].fd = m.running ? m.oom_fd : -1, p[n].events = POLLIN, p[n].revents = 0, of[n++] = NULL;
+        int health_at = n;
+        p[n].fd = health_fd(), p[n].events = POLLIN, p[n].revents = 0, of[n++] = NULL;
         int ready = poll(p, (nfds_t)n, due_ms());
         if (ready < 0 && errno != EINTR)
             _exit(125);
@@ -125,7 +129,7 @@ static void loop(void)
                 read_client(of[i]);
         }
         for (int i = out_at; i < n; i++) {
-            if (!p[i].revents || i == oom_at)
+            if (!p[i].revents || i == oom_at || i == health_at)
                 continue;
             if (p[i].events == POLLOUT)
                 write_input();
@@ -134,7 +138,9 @@ static void loop(void)
         }
         if (p[oom_at].revents)
             out_of_memory();
-        int64_t now = now_ms();
+        int64_t now = now_ms(), health_at_ms = health_due();
+        if (p[health_at].revents || (health_at_ms && health_at_ms <= now))
+            health_work();
         if (m.running && m.kill_at_ms && now >= m.kill_at_ms) {
             m.kill_at_ms = 0;
             kill_init(SIGKILL);
@@ -280,6 +286,7 @@ static _Noreturn void monitor(int plan_fd, int status, int attach, int exec, con
     if (chdir("/"))
         _exit(125);
     read_settings(&plan);
+    health_settings(&plan);
     if (plan_find(&plan, OP_USERNS_ROOT, &op)) {
         r.op = op.index;
         userns_enter_root(&op, &r);
@@ -299,6 +306,10 @@ static _Noreturn void monitor(int plan_fd, int status, int attach, int exec, con
     if (!exec) {
         open_places(status);
         report_hold(status);
+        if (plan_find(&plan, OP_LOG_TO, &op) && log_to_open(&op)) {
+            report_failed(status, op.index, errno, op.f[1].s);
+            give_up(&plan);
+        }
         if (plan_find(&plan, OP_LOG, &op) && log_open(&op)) {
             report_failed(status, op.index, errno, op.f[0].s);
             give_up(&plan);

@@ -3,7 +3,7 @@
 #define WHERRY_MONITOR_H
 #include "wherry.h"
 
-enum { ATTACH = 1, STDIN, STDIN_EOF, RESIZE, SIGNAL, STOP, WAIT, STATUS, POLICY, CLAIM, NEXT_EXIT, NAMES, PAUSE, RELOAD };
+enum { ATTACH = 1, STDIN, STDIN_EOF, RESIZE, SIGNAL, STOP, WAIT, STATUS, POLICY, CLAIM, NEXT_EXIT, NAMES, PAUSE, RELOAD, HEALTH };
 enum { SAY_OUT = 101, SAY_ERR, SAY_EXIT, SAY_ERROR, SAY_OK, SAY_STATUS };
 enum { IN = 1, OUT = 2, ERR = 4 };
 #define CLIENTS 48
@@ -12,7 +12,7 @@ enum { IN = 1, OUT = 2, ERR = 4 };
 struct client {
     int fd;
     unsigned streams;
-    int attached, waits, waits_next, claims, behind;
+    int attached, waits, waits_next, waits_health, claims, behind;
     uint32_t wait_tag;
 };
 
@@ -26,6 +26,7 @@ struct monitor {
     /* policy */
     char policy[20];
     int64_t max_retries, restarts, delay_ms, restart_at_ms, started_ms;
+    int again; /* whatever the policy says, once */
     int by_hand, stopping, remove, paused;
     int net_ready; /* published ports are held */
     int64_t kill_at_ms;
@@ -80,6 +81,7 @@ void exit_to(struct client *c);
 void read_client(struct client *c);
 void take_last_words(void);
 void welcome(void);
+void tell_health(int64_t code); /* to those who asked for a probe */
 void ctl_forget(void);
 
 /* events.c: what is told to `wherry events` */

@@ -1,4 +1,5 @@
 /* What a monitor leaves on disk for others: `state` while it lives, `exit` when it ends. docs/internals/monitor.md has the keys. */
+#include "health.h"
 #include "monitor.h"
 #include "tree.h"
 #include <fcntl.h>
@@ -45,6 +46,7 @@ size_t state_text(char *to, size_t size)
         n = key_number(to, size, n, "exit", m.code);
         n = key(to, size, n, "finished", m.finished);
     }
+    n = health_text(to, size, n);
     if (m.proc.plain_size && n + m.proc.plain_size < size) {
         memcpy(to + n, m.proc.plain, m.proc.plain_size);
         n += m.proc.plain_size;
@@ -104,7 +106,7 @@ void remove_state(void)
 
 void remove_run_folder(void)
 {
-    static const char *const files[] = {"ctl", "state", "state.tmp", "plan"};
+    static const char *const files[] = {"ctl", "state", "state.tmp", "plan", "health"};
     for (size_t i = 0; i < sizeof files / sizeof *files; i++)
         unlinkat(m.run_fd, files[i], 0);
     unlinkat(m.run_fd, "mnt", AT_REMOVEDIR);

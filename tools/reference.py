@@ -26,7 +26,7 @@ def commands() -> str:
     seen: set[str] = set()
     for path in sorted(table.COMMANDS):
         module = table.COMMANDS[path][0]
-        if module in seen or path == "container cleanup":
+        if module in seen or path == "container cleanup" or not table.COMMANDS[path][1]:
             continue
         seen.add(module)
         parts += [f"## {path}\n", _block(command_help(context, path))]

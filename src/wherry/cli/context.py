@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 
 from wherry.errors import Unsupported, UsageError
 
@@ -11,7 +12,14 @@ if TYPE_CHECKING:
     from wherry.engine import Engine
     from wherry.engine.transfer import Progress
 
-_WITH_VALUE = {"--root", "--runroot", "--log-level", "-l", "--config", "--context", "-c"}
+# Under these names the command is the program of that name, as far as it goes; see `alias install`.
+PROGRAMS = ("docker", "podman", "buildah")
+_COMPATIBLE = {
+    "docker": "Docker version 27.3.0, build wherry-{}",
+    "podman": "podman version 5.4.0 (wherry {})",
+    "buildah": "buildah version 1.39.0 (image-spec 1.1.0, runtime-spec 1.2.0, wherry {})",
+}
+_WITH_VALUE = {"--storage-driver", "--host", "-H", "--root", "--runroot", "--log-level", "-l", "--config", "--context", "-c"}
 _LEVELS = ("debug", "info", "warn", "warning", "error", "fatal")
 
 
@@ -19,7 +27,8 @@ class Context:
     """One run of the command line."""
 
     def __init__(self) -> None:
-        self.program = "wherry"
+        name = sys.argv[0].rpartition("/")[2] if sys.argv else ""
+        self.program = name if name in PROGRAMS else "wherry"
         self.path = ""
         self.root: str | None = None
         self.runroot: str | None = None
@@ -47,7 +56,7 @@ class Context:
             elif name in ("--version", "-v"):
                 from wherry.version import VERSION
 
-                self.out(f"wherry version {VERSION}\n")
+                self.out(_COMPATIBLE.get(self.program, "wherry version {}").format(VERSION) + "\n")
                 self.finished = 0
             elif name in ("--help", "-h"):
                 from wherry.cli.help import overview
@@ -55,8 +64,6 @@ class Context:
                 self.out(overview(self, ""))
                 self.finished = 0
             elif name in (
-                "--host",
-                "-H",
                 "--tls",
                 "--tlsverify",
                 "--tlscacert",
@@ -79,6 +86,12 @@ class Context:
         elif name == "--config":
             # docker's folder of client settings: where credentials for registries are.
             os.environ["DOCKER_CONFIG"] = value
+        elif name == "--storage-driver":
+            if value not in ("overlay", "overlay2"):
+                raise UsageError(f"--storage-driver {value}: there is one storage driver", hint="leave it out: overlay it is")
+        elif name in ("--host", "-H"):
+            if value not in ("", "default"):
+                raise Unsupported(f"--host {value}: there is no daemon to talk to", hint="leave it out: wherry works in-process")
         elif name in ("--context", "-c"):
             if value != "default":
                 raise UsageError(f'context "{value}" does not exist', hint="wherry works in-process: `default` is the only one")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from wherry.cli import limit_options, noeffect
+from wherry.cli import health_options, limit_options, noeffect, podman_options
 from wherry.cli.options import Option, Parsed
 from wherry.errors import InvalidArgument, UsageError
 from wherry.model import devices, envfile, mounts, restart, signals, sizes, ulimit
@@ -87,8 +87,8 @@ OPTIONS: tuple[Option, ...] = (
     _O("ipc", help="IPC mode to use (private|shareable|none|host|container:NAME)"),
     _O("label", "l", "list", check=envfile.label, help="Set meta data on a container"),
     _O("label-file", kind="list", help="Read in a line delimited file of labels"),
-    _O("log-driver", help="Logging driver for the container (json-file|none)"),
-    _O("log-opt", kind="list", help="Log driver options (max-size, max-file)"),
+    _O("log-driver", help="Logging driver for the container (json-file|local|journald|syslog|none)"),
+    _O("log-opt", kind="list", help="Log driver options (max-size, max-file, tag, labels, env, mode, syslog-address, …)"),
     _O("mount", kind="list", placeholder="mount", check=mounts.parse_mount, late=True, help="Attach a filesystem mount to the container"),
     _O("name", help="Assign a name to the container"),
     _O("dns", kind="list", check=_server, help="Set custom DNS servers"),
@@ -136,6 +136,8 @@ OPTIONS: tuple[Option, ...] = (
     _O("volumes-from", kind="list", help="Mount the volumes of another container"),
     _O("workdir", "w", help="Working directory inside the container"),
     *limit_options.ALL,
+    *health_options.OPTIONS,
+    *podman_options.OPTIONS,
 )
 RUN_OPTIONS: tuple[Option, ...] = (
     *OPTIONS,
@@ -154,19 +156,25 @@ def request(parsed: Parsed, *, detach: bool) -> CreateRequest:
     mode, endpoints = _networks(parsed)
     if parsed.pull not in ("always", "missing", "never", "newer"):
         raise UsageError(f'invalid pull option: \'{parsed.pull}\': must be one of "always", "missing" or "never"')
-    _check_image(image)
+    if not parsed.rootfs:
+        _check_image(image)
+    config, host, mounts = _config(parsed, image, command, attached_streams(parsed), detach), _host(parsed), list(_mounts(parsed))
+    more: dict[str, Any] = {}
+    if parsed.given & podman_options.NAMES:
+        more = podman_options.apply(parsed, config, host, mounts)
     return CreateRequest(
-        image=image,
-        config=_config(parsed, image, command, attached_streams(parsed), detach) | {"ExposedPorts": exposed},
-        host=_host(parsed) | {"NetworkMode": mode, "PortBindings": bindings},
+        image="" if parsed.rootfs else image,
+        config=config | {"ExposedPorts": exposed},
+        host=host | {"NetworkMode": mode, "PortBindings": bindings},
         name=parsed.name,
-        mounts=_mounts(parsed),
+        mounts=tuple(mounts),
         networks=endpoints,
         pull=parsed.pull,
         platform=parsed.platform,
         cidfile=parsed.cidfile,
         quiet=parsed.quiet,
         secrets=tuple(parsed.secret),
+        **more,
     )
 
 
@@ -218,6 +226,9 @@ def _config(parsed: Parsed, image: str, command: list[str], attach: frozenset[st
         "OnBuild": None,
         "Labels": envfile.labels(labels),
     }
+    check = health_options.healthcheck(parsed)
+    if check is not None:
+        config["Healthcheck"] = check
     if parsed.workdir and not parsed.workdir.startswith("/"):
         raise InvalidArgument(f"the working directory '{parsed.workdir}' is invalid, it needs to be an absolute path")
     if parsed.stop_signal:
@@ -317,6 +328,7 @@ def _host(parsed: Parsed) -> dict[str, Any]:
         "DeviceRequests": None,
         "Ulimits": parsed.ulimit,
         **limit_options.host_config(parsed),
+        **({"HealthOnFailure": parsed.health_on_failure} if "health-on-failure" in parsed.given else {}),
         "Init": bool(parsed.init) if "init" in parsed.given else None,
     }
 

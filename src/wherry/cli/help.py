@@ -12,8 +12,11 @@ if TYPE_CHECKING:
 _GLOBALS = (
     Option("debug", "D", "bool", help="Print launch plans and tracebacks"),
     Option("log-level", "l", placeholder="string", help='Set the logging level ("debug", "info", "warn", "error", "fatal")'),
+    Option("context", "c", placeholder="string", help='Name of the context to use: "default" is the only one'),
+    Option("host", "H", placeholder="string", help="There is no daemon to talk to: only an empty one is taken"),
     Option("root", placeholder="string", help="Folder of the store"),
     Option("runroot", placeholder="string", help="Folder of what needn't survive a reboot"),
+    Option("storage-driver", placeholder="string", help='Storage driver: "overlay" is the only one'),
     Option("version", "v", "bool", help="Print version information and quit"),
 )
 
@@ -43,8 +46,13 @@ def overview(context: Context, group: str) -> str:
     else:
         lines += ["Common Commands:", *_aligned([(p, table.COMMANDS[p][1]) for p in _COMMON if p in table.COMMANDS])]
         lines += ["", "Management Commands:", *_aligned(sorted(table.GROUPS.items())), "", "Commands:"]
-        lines += _aligned([(p, s) for p, (_m, s) in sorted(table.COMMANDS.items()) if " " not in p and p not in _COMMON])
+        lines += _aligned([(p, s) for p, (_m, s) in sorted(table.COMMANDS.items()) if " " not in p and p not in _COMMON and s])
         lines += ["", "Global Options:", *_options(_GLOBALS)]
+    if not group:
+        lines += [
+            "",
+            f"Run '{program} help TOPIC' for concepts: exit-codes, files, formats, health, ids, limits, networks, restart, volumes.",
+        ]
     lines += ["", f"Run '{program} {group + ' ' if group else ''}COMMAND --help' for more information on a command."]
     return "\n".join(lines) + "\n"
 
@@ -103,5 +111,19 @@ def about(context: Context, words: list[str]) -> int:
     if words[0] in table.GROUPS:
         context.out(overview(context, words[0]))
         return 0
-    context.error(f"unknown help topic: {' '.join(words)}")
+    from wherry.cli.topics import TOPICS
+
+    topic = " ".join(words)
+    if topic in TOPICS:
+        context.out(TOPICS[topic])
+        return 0
+    from wherry.cli.options import nearest
+
+    near = nearest(topic, [*table.COMMANDS, *table.GROUPS, *TOPICS])
+    context.error(f"unknown help topic: {topic}" + (f"\nDid you mean: {near}?" if near else ""))
     return 1
+
+
+def global_options() -> tuple[Option, ...]:
+    """Those that stand before the command."""
+    return _GLOBALS

@@ -7,6 +7,5 @@ from wherry.cli.options import Option
 NO_EFFECT: tuple[tuple[Option, str], ...] = (
     (Option("disable-content-trust", kind="bool", default=True, hidden=True), "no image signatures are checked"),
     (Option("isolation", hidden=True), "a choice of Windows"),
-    (Option("no-healthcheck", kind="bool", hidden=True), "no health checks run"),
 )
 OPTIONS: tuple[Option, ...] = tuple(option for option, _why in NO_EFFECT)

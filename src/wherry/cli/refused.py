@@ -9,7 +9,6 @@ _NAMES = "give the names"
 _LIMITS = "limits of a build's steps are not enforced yet, so it is refused rather than ignored"
 _NETWORKS = "bind a file of your own over /etc/hosts, or set the address in the container"
 _VOLUMES = "an image's VOLUMEs become anonymous volumes; mount something else there with -v or --tmpfs"
-_HEALTH = "health checks are not there yet"
 _REGISTRY = "`pull` the image with it first"
 _PODS = "pods are not there yet"
 _WINDOWS = "it is for Windows containers"
@@ -33,51 +32,39 @@ _RUN: dict[str, str] = {
     "kernel-memory": "the kernel counts it as --memory since Linux 5.11",
     "storage-opt": "the writable layer has no quota; give large data a --tmpfs with a size or a file system of its own",
     **_all(
-        "link-local-ip no-hosts hosts-file",
+        "link-local-ip hosts-file",
         _NETWORKS,
     ),
     **_all("image-volume chrootdirs", _VOLUMES),
+    **_all("health-log-destination health-max-log-count health-max-log-size", "the last five results are kept, 4096 bytes of each"),
     **_all(
-        "health-cmd health-interval health-timeout health-retries health-start-period health-start-interval health-on-failure "
-        "health-log-destination health-max-log-count health-max-log-size health-startup-cmd health-startup-interval "
-        "health-startup-retries health-startup-success health-startup-timeout",
-        _HEALTH,
+        "health-startup-cmd health-startup-interval health-startup-retries health-startup-success health-startup-timeout",
+        "use --health-start-period and --health-start-interval",
     ),
     **_all("tls-verify creds authfile retry retry-delay cert-dir arch os variant decryption-key", _REGISTRY),
     **_all("pod pod-id-file infra", _PODS),
     **_all("uidmap gidmap subuidname subgidname hostuser", _OWN_IDS),
     **_all("cpu-count cpu-percent io-maxbandwidth io-maxiops", _WINDOWS),
     "conmon-pidfile": "`inspect -f {{.State.Pid}}` has the container's",
-    "env-host": "name the variables with -e KEY",
     "env-merge": "write the whole value with -e",
     "gpus": "name the device nodes with --device",
-    "group-entry": "bind an /etc/group of your own",
     "http-proxy": "the caller's proxies never reach a container; name them with -e",
     "init-ctr": _PODS,
     "init-path": "there is one built-in init",
     "no-hostname": "bind an /etc/hostname of your own",
     "passwd": "bind an /etc/passwd of your own",
-    "passwd-entry": "bind an /etc/passwd of your own",
     "permissive": "use --security-opt label=disable",
     "personality": "use setarch in the container's command",
-    "pidfile": "`inspect -f {{.State.Pid}}` has it",
     "preserve-fd": "only standard input, output and error reach a container",
     "preserve-fds": "only standard input, output and error reach a container",
     "read-only-tmpfs": "name the folders with --tmpfs",
-    "replace": "remove the old container first: rm -f NAME",
     "requires": "start the containers in order",
     "rmi": "use `rmi` afterwards",
-    "rootfs": "import the root file system as an image",
     "runtime": "the built-in runtime is the only one yet",
     "sdnotify": "systemd can watch the attached command",
     "seccomp-policy": "use --security-opt seccomp=FILE",
     "shm-size-systemd": "use --tmpfs with a size",
     "systemd": "use --tmpfs /run --tmpfs /tmp --stop-signal RTMIN+3",
-    "timeout": "use `timeout` in the container's command",
-    "tz": "use -e TZ=… and bind /usr/share/zoneinfo",
-    "umask": "set it in the container's command",
-    "unsetenv": "-e KEY takes an image's variable away where the caller has none",
-    "unsetenv-all": "-e KEY takes an image's variable away where the caller has none",
     "use-api-socket": "there is no API socket yet",
 }
 
@@ -91,27 +78,13 @@ _EXEC = {
 }
 
 _PS = {
-    "external": "there are no containers but wherry's own",
     "namespace": "`inspect` shows a container's namespaces",
     "ns": "`inspect` shows a container's namespaces",
-    "noheading": _COLUMNS,
     "pod": _PODS,
     "p": _PODS,
-    "sort": "pipe it through `sort`",
     "sync": "the states are always the actual ones",
     "watch": "use `watch wherry ps`",
     "w": "use `watch wherry ps`",
-}
-
-_SEVERAL = {
-    "all": "give the names: $(wherry ps -aq)",
-    "a": "give the names: $(wherry ps -aq)",
-    "cidfile": "use $(cat FILE)",
-    "filter": "give the names: $(wherry ps -aq --filter …)",
-    "ignore": "a missing container is an error",
-    "i": "a missing container is an error",
-    "latest": _LATEST,
-    "l": _LATEST,
 }
 
 _TABLES: dict[str, dict[str, str]] = {
@@ -119,21 +92,10 @@ _TABLES: dict[str, dict[str, str]] = {
     "create": _RUN,
     "exec": _EXEC,
     "ps": _PS,
-    "start": _all("checkpoint checkpoint-dir", "checkpoints are not there yet") | {k: v for k, v in _SEVERAL.items() if k not in ("a", "i")},
-    "stop": _SEVERAL,
-    "restart": _SEVERAL | {"running": "give the names: $(wherry ps -q)"},
-    "kill": _SEVERAL,
-    "rm": _SEVERAL
-    | _all("link l", "links are not there yet")
-    | _all("time t", "use `stop -t` first")
-    | {"depend": "remove the others by name"},
+    "start": _all("checkpoint checkpoint-dir", "checkpoints are not there yet"),
+    "rm": _all("link", "links are not there yet") | {"depend": "remove the others by name"},
     "wait": {
         "exit-first-match": "wait for one container at a time",
-        "ignore": "a missing container is an error",
-        "interval": "the end is noticed at once",
-        "i": "the end is noticed at once",
-        "latest": _LATEST,
-        "l": _LATEST,
     },
     "attach": {"latest": _LATEST, "l": _LATEST},
     "logs": {

@@ -15,6 +15,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "diff": ("diff", "Inspect changes to files or directories on a container's filesystem"),
     "exec": ("exec", "Execute a command in a running container"),
     "export": ("export", "Export a container's filesystem as a tar archive"),
+    "healthcheck run": ("healthcheck_run", "Run the health check of a container"),
     "history": ("history", "Show the history of an image"),
     "images": ("images", "List images"),
     "import": ("import_", "Import the contents from a tarball to create a filesystem image"),
@@ -37,6 +38,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "run": ("run", "Create and run a new container from an image"),
     "save": ("save", "Save one or more images to a tar archive (streamed to STDOUT by default)"),
     "search": ("search", "Search a registry for images"),
+    "spec": ("spec", "Print the OCI runtime spec that a container would have"),
     "start": ("start", "Start one or more stopped containers"),
     "stats": ("stats", "Display a live stream of container(s) resource usage statistics"),
     "stop": ("stop", "Stop one or more running containers"),
@@ -47,6 +49,14 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "update": ("update", "Update configuration of one or more containers"),
     "version": ("version", "Show the wherry version information"),
     "wait": ("wait", "Block until one or more containers stop, then print their exit codes"),
+    "__complete": ("complete", ""),
+    "alias install": ("alias_install", "Make links so that docker, podman and buildah are wherry"),
+    "completion": ("completion", "Print a script that completes commands in a shell"),
+    "context inspect": ("context_inspect", "Display detailed information on one or more contexts"),
+    "context ls": ("context_ls", "List contexts"),
+    "context show": ("context_show", "Print the name of the current context"),
+    "context use": ("context_use", "Set the current context"),
+    "man": ("man", "Print a manual page, or write all of them into a folder"),
     "builder build": ("build", "Build an image from a Dockerfile"),
     "builder cache": ("builder_cache", "List cache mounts, write one to a tar, fill one from a tar"),
     "builder du": ("builder_du", "Show what the build cache holds"),
@@ -122,6 +132,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "secret inspect": ("secret_inspect", "Display detailed information on one or more secrets, never their data"),
     "secret ls": ("secret_ls", "List secrets"),
     "secret rm": ("secret_rm", "Remove one or more secrets"),
+    "system boot": ("system_boot", "Start what should be up after a reboot"),
+    "system unit": ("system_unit", "Print a systemd unit that starts what should be up"),
     "system check": ("system_check", "Verify every invariant of the store"),
     "system df": ("system_df", "Show disk usage"),
     "system events": ("events", "Get real time events from the server"),
@@ -144,6 +156,9 @@ COMMANDS: dict[str, tuple[str, str]] = {
 
 # Other words for a command.
 ALIASES = {
+    "bud": "build",
+    "build-using-dockerfile": "build",
+    "context list": "context ls",
     "container list": "container ls",
     "container ps": "container ls",
     "container remove": "container rm",
@@ -158,9 +173,12 @@ ALIASES = {
 }
 
 GROUPS = {
+    "alias": "Manage the names of the command",
     "builder": "Manage builds",
     "buildx": "Manage builds, as docker's plug-in spells it",
     "container": "Manage containers",
+    "context": "Manage contexts",
+    "healthcheck": "Manage health checks on containers",
     "image": "Manage images",
     "manifest": "Manage manifest lists",
     "network": "Manage networks",
@@ -172,8 +190,6 @@ GROUPS = {
 # docker's and podman's commands that are not there yet, and what to do meanwhile.
 NOT_YET: dict[str, str] = {
     "compose": "",
-    "context": "",
-    "healthcheck": "",
     "kube": "",
     "plugin": "",
     "pod": "",

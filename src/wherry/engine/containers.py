@@ -227,6 +227,23 @@ class Containers:
 
         return wait(self._engine, name, condition)
 
+    def healthcheck(self, name: str) -> bool:
+        """Probe a container's health now; whether it went well. Raises NotFound, Conflict."""
+        from wherry.engine.health import run
+
+        return run(self._engine, name)
+
+    def spec(self, request: CreateRequest) -> dict[str, Any]:
+        """The OCI runtime spec of a container that is not made."""
+        from wherry.engine.ocispec import of_request
+
+        return of_request(self._engine, request)
+
+    def spec_of(self, name: str) -> dict[str, Any]:
+        from wherry.engine.ocispec import of_container
+
+        return of_container(self._engine, name)
+
     def exists(self, name: str) -> bool:
         from wherry.errors import NotFound
         from wherry.store import containers
@@ -265,11 +282,14 @@ class Containers:
         until_ns: int | None = None,
         tail: int = -1,
         timestamps: bool = False,
+        details: bool = False,
     ) -> Iterator[tuple[str, bytes]]:
-        """Pieces of the log as (stream, bytes). `tail` -1 is all."""
+        """Pieces of the log as (stream, bytes). `tail` -1 is all. `details`: with the attributes that the log driver adds."""
         from wherry.engine.logs import logs
 
-        return logs(self._engine, name, follow=follow, since_ns=since_ns, until_ns=until_ns, tail=tail, timestamps=timestamps)
+        return logs(
+            self._engine, name, follow=follow, since_ns=since_ns, until_ns=until_ns, tail=tail, timestamps=timestamps, details=details
+        )
 
     def prune(self, filters: dict[str, list[str]] | None = None) -> tuple[list[str], int]:
         """Remove all stopped containers; returns their ids and the bytes that came free."""

@@ -37,9 +37,17 @@ def create(engine: Engine, request: CreateRequest, *, wanted: str = "created", d
     Raises NotFound (image), Conflict (name), InvalidArgument.
     """
     store = engine.store
-    image = _image(engine, request)
-    config = merge.merged_config(request.config, image.config)
+    rootfs = _rootfs(request.rootfs) if request.rootfs else None
+    image = image_of(engine, request) if rootfs is None else _no_image()
+    config = merge.merged_config(request.config, image.config | {"Env": None} if request.no_image_env else image.config)
+    if request.low_env:
+        known = {entry.partition("=")[0] for entry in config["Env"]}
+        config["Env"] = [*(entry for entry in request.low_env if entry.partition("=")[0] not in known), *config["Env"]]
     config["Image"] = request.image
+    if "Healthcheck" in config:
+        from wherry.engine import health
+
+        health.checked(config)
     host = modes.checked(store, request.host, engine)
     endpoints = network_attach.chosen(store, host, request.networks)
     wanted_mounts = request.mounts
@@ -56,11 +64,15 @@ def create(engine: Engine, request: CreateRequest, *, wanted: str = "created", d
         secrets.check(store, request.secrets)
     if request.name and not names.is_valid(request.name):
         raise InvalidArgument(f"Invalid container name ({request.name}), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed")
+    if request.replace_other:
+        _remove_other(engine, request.name)
     container_id = names.new_id()
     if not config.get("Hostname"):
         config["Hostname"] = modes.hostname(store, host, container_id)
     words = merge.argv(config)
     record: dict[str, Any] = {"Config": config, "HostConfig": host, "Mounts": mounts, "Path": words[0], "Args": words[1:]}
+    if rootfs is not None:
+        record["Rootfs"] = rootfs
     row = ContainerRow(
         id=container_id,
         name=request.name,
@@ -97,7 +109,33 @@ def _drop(store: Store, row: ContainerRow) -> None:
     drop_doomed_volumes(store)
 
 
-def _image(engine: Engine, request: CreateRequest) -> ImageRecord:
+def _rootfs(text: str) -> dict[str, Any]:
+    """--rootfs FOLDER[:O]. Raises InvalidArgument."""
+    path, _, mode = text.partition(":")
+    if mode not in ("", "O", "idmap"):
+        raise InvalidArgument(f"--rootfs {text}: {mode!r} is no option of a root file system", hint="only O: its folder is left as it is")
+    path = os.path.abspath(path)
+    if not os.path.isdir(path):
+        raise InvalidArgument(f"--rootfs {text}: {path} is no folder")
+    return {"Path": path, "Overlay": mode == "O"}
+
+
+def _no_image() -> ImageRecord:
+    from wherry.engine.images import ImageRecord
+
+    return ImageRecord("", {}, ())
+
+
+def _remove_other(engine: Engine, name: str) -> None:
+    from wherry.engine.lifecycle import remove
+
+    try:
+        remove(engine, name, force=True)
+    except NotFound:
+        return
+
+
+def image_of(engine: Engine, request: CreateRequest) -> ImageRecord:
     """The image, fetched where the request's pull policy says so. Raises NotFound and what a pull raises."""
     if request.pull in ("missing", "never") and not request.platform:
         try:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     Test = Callable[[ContainerRow, Actual], bool]
 
 STATES = ("created", "running", "paused", "restarting", "removing", "exited", "dead")
-_LATER = ("publish", "expose", "health", "network", "is-task", "isolation")
+_LATER = ("publish", "expose", "network")
 
 
 def for_list(engine: Engine, filters: dict[str, list[str]]) -> Test:
@@ -57,6 +57,17 @@ def _test(engine: Engine, key: str, values: list[str]) -> Test:
         return lambda row, _state: any(row.created_ns > at for at in limits)
     if key == "volume":
         return lambda row, _state: any(_mounts(row, v) for v in values)
+    if key == "health":
+        for value in values:
+            if value not in ("starting", "healthy", "unhealthy", "none"):
+                raise InvalidArgument(f"invalid filter 'health={value}'")
+        return lambda _row, state: (state.health or "none") in values
+    if key == "is-task":
+        if values[-1] not in ("true", "false", "1", "0"):
+            raise InvalidArgument(f"invalid filter 'is-task={values[-1]}'")
+        return lambda _row, _state: values[-1] in ("false", "0")
+    if key == "isolation":
+        return lambda _row, _state: any(v in ("", "default") for v in values)
     if key in _LATER:
         raise Unsupported(f"filter {key} is not supported yet")
     raise InvalidArgument(f"invalid filter '{key}'")

@@ -31,15 +31,19 @@ def inspect(engine: Engine, name: str, *, size: bool = False) -> dict[str, Any]:
         "Created": times.format_ns(row.created_ns),
         "Path": record["Path"],
         "Args": record["Args"],
-        "State": _state(state),
+        "State": _state(state) | _health(engine, row, record, state),
         "Image": row.image_id,
         "ResolvConfPath": folder + "/resolv.conf",
         "HostnamePath": folder + "/hostname",
         "HostsPath": folder + "/hosts",
-        "LogPath": folder + "/log.json" if host["LogConfig"]["Type"] == "json-file" else "",
+        "LogPath": folder + "/log.json" if host["LogConfig"]["Type"] != "none" else "",
         "Name": "/" + row.name,
         "RestartCount": state.restarts,
         "Driver": "overlay2",
+        # podman's names
+        "ImageName": row.image_name,
+        "Rootfs": record.get("Rootfs", {}).get("Path", ""),
+        "Pod": "",
         "Platform": "linux",
         "MountLabel": "",
         "ProcessLabel": "",
@@ -75,6 +79,15 @@ def _state(state: Actual) -> dict[str, Any]:
         "StartedAt": state.started,
         "FinishedAt": state.finished,
     }
+
+
+def _health(engine: Engine, row: ContainerRow, record: dict[str, Any], state: Actual) -> dict[str, Any]:
+    if "Healthcheck" not in record["Config"]:
+        return {}
+    from wherry.engine import health
+
+    found = health.shown(engine.store, row, state)
+    return {"Health": found} if found else {}
 
 
 def _exec_ids(engine: Engine, row: ContainerRow, state: Actual) -> list[str] | None:

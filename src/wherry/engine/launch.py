@@ -111,16 +111,33 @@ def _start(
         from wherry.engine import volume_launch
 
         mounts = volume_launch.located(engine, row.id, mounts)
+    if "PasswdEntry" in record["Config"] or "GroupEntry" in record["Config"]:
+        from wherry.engine import accounts
+
+        mounts += accounts.mounts(store, row, record)
     oci = spec.make_spec(record["Config"], record["HostConfig"], mounts, context)
     fresh_overlays(store, row.id, oci)
+    health: tuple[int, ...] = ()
+    if record["Config"].get("Healthcheck"):
+        from wherry.engine import health as checks
+
+        health = checks.settings(record["Config"], record["HostConfig"])
+        if health:
+            checks.write_plan(store, row, record, context)
+    log = record["HostConfig"]["LogConfig"]
+    members: tuple[str, ...] = ()
+    log_to = None
+    if len(log["Config"]) > 2 or log["Type"] not in ("json-file", "none"):
+        from wherry.engine import logdrivers
+
+        members, log_to = logdrivers.members(row, record), logdrivers.receiver(row, record)
     plan = compile.container_plan(
         oci,
         Launch(
             id=row.id,
             run_folder=store.run_path(row.id),
             state_folder=store.path("containers", row.id),
-            # A layer that an image has twice counts where it is topmost: overlayfs takes none twice.
-            layers=tuple(store.path("layers", str(n)) for n in dict.fromkeys(row.layer_numbers())),
+            layers=_layers(store, row, record),
             record=record,
             auto_remove=row.auto_remove,
             cleanup=_cleanup_words(store, row.id) if row.auto_remove else (),
@@ -133,6 +150,9 @@ def _start(
             network=tuple(wiring.steps) if wiring else (),
             resolver=wiring is not None and wiring.resolver,
             secrets=files,
+            health=health,
+            log_members=members,
+            log_to=log_to,
         ),
     )
     if wiring is not None and wiring.descriptor >= 0:
@@ -147,9 +167,25 @@ def _start(
     started = launcher.start_container(plan, store.run_path(row.id), attach)
     if wiring is not None:
         wiring.started()
+    if record["HostConfig"].get("PidFile"):
+        _write_pidfile(record["HostConfig"]["PidFile"], started.pid)
     for text in (*lacking, *spec.not_in_force(record["HostConfig"]), *started.warnings):
         engine.warn(text)
     return started
+
+
+def _layers(store: Store, row: ContainerRow, record: dict[str, Any]) -> tuple[str, ...]:
+    # A layer that an image has twice counts where it is topmost: overlayfs takes none twice.
+    found = tuple(store.path("layers", str(n)) for n in dict.fromkeys(row.layer_numbers()))
+    return (*found, record["Rootfs"]["Path"]) if "Rootfs" in record else found
+
+
+def _write_pidfile(path: str, pid: int) -> None:
+    try:
+        with open(path, "w", encoding="ascii") as file:
+            file.write(str(pid))
+    except OSError as error:
+        raise HostError(f"--pidfile {path}: {os.strerror(error.errno or 0)}") from error
 
 
 def spec_context(store: Store, row: ContainerRow, record: dict[str, Any], joins: dict[str, tuple[int, int]]) -> spec.SpecContext:

@@ -6,7 +6,7 @@ import os
 import time
 
 from wherry.engine import launch
-from wherry.errors import Conflict, InvalidArgument, MonitorError, WherryError
+from wherry.errors import Conflict, InvalidArgument, MonitorError, NotFound, WherryError
 from wherry.kernel import cgroup, process
 from wherry.model import names, signals
 from wherry.runtime import wire
@@ -282,20 +282,35 @@ def rename(engine: Engine, name: str, new: str) -> None:
 
 
 def wait(engine: Engine, name: str, condition: str) -> int:
-    """Wait until a container is in `condition` ("" or stopped: not running; next-exit; removed; running). Its exit code."""
+    """Wait until a container is in `condition` ("" or stopped: not running; next-exit; removed; or a state, or a health). Its exit code.
+
+    Raises NotFound when it is removed meanwhile, Conflict when it ends and is to be healthy or unhealthy.
+    """
     store = engine.store
     row = containers.find(store.db, name)
-    if condition not in ("", "stopped", "not-running", "exited", "next-exit", "removed", "running"):
-        raise InvalidArgument(f"invalid condition: {condition!r}", hint="stopped, running, next-exit or removed")
-    if condition == "running":
-        while actual.read(store, row).status != "running":
-            time.sleep(0.02)
-        return actual.read(store, row).exit_code
+    if condition in ("created", "running", "paused", "restarting", "healthy", "unhealthy"):
+        return _until_in(store, row, condition)
+    if condition not in ("", "stopped", "not-running", "exited", "next-exit", "removed"):
+        raise InvalidArgument(
+            f"invalid condition: {condition!r}", hint="stopped, running, paused, healthy, unhealthy, next-exit or removed"
+        )
     code = _code_at_the_end(store, row, next_exit=condition == "next-exit")
     if condition == "removed":
         while store.db.row("SELECT 1 FROM containers WHERE id = ?", (row.id,)) is not None:
             time.sleep(0.02)
     return code
+
+
+def _until_in(store: Store, row: ContainerRow, condition: str) -> int:
+    while True:
+        state = actual.read(store, row)
+        if condition in (state.status, state.health):
+            return 0 if state.alive else state.exit_code
+        if not state.alive and condition.endswith("healthy"):
+            raise Conflict(f"container {row.id} is not running: it can't become {condition}")
+        if store.db.row("SELECT 1 FROM containers WHERE id = ?", (row.id,)) is None:
+            raise NotFound(f"No such container: {row.name}")
+        time.sleep(0.02)
 
 
 def _code_at_the_end(store: Store, row: ContainerRow, *, next_exit: bool) -> int:

@@ -54,6 +54,7 @@ def _summary(engine: Engine, row: ContainerRow, state: Actual, size: bool) -> Co
         status_text=status_text(state),
         state=state.status,
         ports_text=ports,
+        health=state.health,
         size_rw=read_write,
         size_rootfs=root,
         labels=row.labels(),
@@ -102,7 +103,8 @@ def status_text(state: Actual) -> str:
     if state.status == "paused":
         return f"Up {_since(state.started)} (Paused)"
     if state.status == "running":
-        return f"Up {_since(state.started)}"
+        health = {"": "", "starting": " (health: starting)"}.get(state.health, f" ({state.health})")
+        return f"Up {_since(state.started)}{health}"
     return f"Exited ({state.exit_code}) {_since(state.finished)} ago"
 
 

@@ -22,17 +22,33 @@ _NAME = "log.json"
 
 
 def logs(
-    engine: Engine, name: str, *, follow: bool, since_ns: int | None, until_ns: int | None, tail: int, timestamps: bool
+    engine: Engine,
+    name: str,
+    *,
+    follow: bool,
+    since_ns: int | None,
+    until_ns: int | None,
+    tail: int,
+    timestamps: bool,
+    details: bool = False,
 ) -> Iterator[tuple[str, bytes]]:
     """Pieces as (stream, bytes), oldest first. `tail` counts lines, -1 is all. Raises Unsupported for the driver `none`."""
     row = containers.find(engine.store.db, name)
     if row.record()["HostConfig"]["LogConfig"]["Type"] == "none":
         raise Unsupported("configured logging driver does not support reading")
-    return _read(engine, row, follow=follow, since_ns=since_ns, until_ns=until_ns, tail=tail, timestamps=timestamps)
+    return _read(engine, row, follow=follow, since_ns=since_ns, until_ns=until_ns, tail=tail, timestamps=timestamps, details=details)
 
 
 def _read(
-    engine: Engine, row: ContainerRow, *, follow: bool, since_ns: int | None, until_ns: int | None, tail: int, timestamps: bool
+    engine: Engine,
+    row: ContainerRow,
+    *,
+    follow: bool,
+    since_ns: int | None,
+    until_ns: int | None,
+    tail: int,
+    timestamps: bool,
+    details: bool,
 ) -> Iterator[tuple[str, bytes]]:
     folder = engine.store.path("containers", row.id)
     reader = _Follower(folder)
@@ -40,14 +56,14 @@ def _read(
     if tail >= 0:
         lines = iter(_last(lines, tail))
     for line in lines:
-        piece = _piece(line, since_ns, until_ns, timestamps)
+        piece = _piece(line, since_ns, until_ns, timestamps, details)
         if piece:
             yield piece
     while follow:
         # Look at the state before the file: what was written up to the end is then surely read.
         ended = not actual.read(engine.store, row).alive
         for line in reader.new():
-            piece = _piece(line, since_ns, until_ns, timestamps)
+            piece = _piece(line, since_ns, until_ns, timestamps, details)
             if piece:
                 yield piece
         if ended or (until_ns is not None and time.time_ns() > until_ns):
@@ -147,7 +163,7 @@ def _last(lines: Iterator[bytes], count: int) -> list[bytes]:
     return [line for group in kept for line in group]
 
 
-def _piece(line: bytes, since_ns: int | None, until_ns: int | None, timestamps: bool) -> tuple[str, bytes] | None:
+def _piece(line: bytes, since_ns: int | None, until_ns: int | None, timestamps: bool, details: bool) -> tuple[str, bytes] | None:
     try:
         entry = jsontext.loads(line)
         stamp: str = entry["time"]
@@ -161,4 +177,13 @@ def _piece(line: bytes, since_ns: int | None, until_ns: int | None, timestamps: 
         if since_ns is not None and at < since_ns or until_ns is not None and at > until_ns:
             return None
     data = text.encode("utf-8", "surrogateescape")
+    if details:
+        data = _attributes(entry.get("attrs") or {}) + b" " + data
     return stream, stamp.encode() + b" " + data if timestamps else data
+
+
+def _attributes(found: dict[str, str]) -> bytes:
+    """docker's form: sorted, escaped as in a URL, joined with commas."""
+    from urllib.parse import quote_plus
+
+    return ",".join(f"{quote_plus(key)}={quote_plus(value)}" for key, value in sorted(found.items())).encode()

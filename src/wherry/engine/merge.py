@@ -24,10 +24,17 @@ def merged_config(user: dict[str, Any], image: dict[str, Any]) -> dict[str, Any]
     named = {entry.partition("=")[0] for entry in user.get("Env") or ()}
     inherited = [entry for entry in image.get("Env") or () if entry.partition("=")[0] not in named]
     config["Env"] = [*(user.get("Env") or ()), *inherited]
-    if not config.get("Healthcheck") and image.get("Healthcheck"):
-        config["Healthcheck"] = image["Healthcheck"]
+    _healthcheck(config, image)
     _command(config, user, image)
     return config
+
+
+def _healthcheck(config: dict[str, Any], image: dict[str, Any]) -> None:
+    """What the user leaves out of a health check is the image's."""
+    given = config.pop("Healthcheck", None) or {}
+    found = dict(image.get("Healthcheck") or {}) | {key: value for key, value in given.items() if value}
+    if found.get("Test"):
+        config["Healthcheck"] = found
 
 
 def _command(config: dict[str, Any], user: dict[str, Any], image: dict[str, Any]) -> None:

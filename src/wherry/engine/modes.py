@@ -63,13 +63,14 @@ def _restart(host: dict[str, Any]) -> None:
 def _log(host: dict[str, Any]) -> None:
     log = host.get("LogConfig") or {}
     driver = log.get("Type") or "json-file"
-    if driver not in ("json-file", "none"):
-        raise Unsupported(f"log driver {driver} is not supported yet", hint="use --log-driver json-file or none")
     options = dict(log.get("Config") or {})
-    for name in options:
-        if name not in ("max-size", "max-file"):
-            raise InvalidArgument(f"unknown log opt '{name}' for {driver} log driver")
-    if driver == "json-file":
+    if driver not in ("json-file", "none") or set(options) - {"max-size", "max-file"}:
+        from wherry.engine import logdrivers
+
+        driver, options = logdrivers.checked(driver, options)
+    elif driver == "none" and options:
+        raise InvalidArgument(f"unknown log opt '{next(iter(options))}' for none log driver")
+    if driver != "none":
         # docker leaves its logs unbounded; ours rotate, as users keep asking for (moby#40207).
         settings = config.settings()
         options = {"max-size": settings["log_max_size"].value, "max-file": str(settings["log_max_file"].value)} | options

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from wherry.engine import Engine
+    from wherry.errors import WherryError
     from wherry.store.check import Finding
 
 
@@ -73,6 +74,13 @@ class System:
             "ImagesDeleted": images,
             "SpaceReclaimed": container_bytes + volume_bytes + image_bytes,
         }
+
+    def boot(self) -> Iterator[tuple[str, WherryError | None]]:
+        """Start what should be up after a reboot."""
+        from wherry.engine.boot import boot
+
+        self._engine.sweep()
+        return boot(self._engine)
 
     def check(self, repair: bool = False) -> list[Finding]:
         """What is wrong with the store; with `repair` it is mended."""

@@ -30,6 +30,12 @@ class CreateRequest(Record):
     cidfile: str = ""
     quiet: bool = False
     secrets: tuple[SecretSpec, ...] = ()
+    # podman's: take the place of a container with that name; variables below those of the image; none of the image's.
+    replace_other: bool = False
+    low_env: tuple[str, ...] = ()
+    no_image_env: bool = False
+    # The folder of a root file system instead of an image; ":O" behind it for one that stays as it is.
+    rootfs: str = ""
 
 
 class ExecRequest(Record):
@@ -64,3 +70,4 @@ class ContainerSummary(Record):
     mounts: tuple[str, ...]
     networks: tuple[str, ...]
     local_volumes: int
+    health: str = ""

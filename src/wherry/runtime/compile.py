@@ -136,10 +136,17 @@ class Launch(Record):
     network: tuple[tuple[str, tuple[Any, ...]], ...] = ()
     resolver: bool = False
     secrets: tuple[tuple[str, str, int, int, int], ...] = ()
+    health: tuple[int, ...] = ()
+    # JSON members of each line in the log's file, and who gets the lines besides
+    log_members: tuple[str, ...] = ()
+    log_to: tuple[str, str, tuple[str, ...], int, int] | None = None
 
 
 class ExecLaunch(Record):
-    """What an exec's plan needs beside its process. `own_user_namespace`: the container has one that differs from ours."""
+    """What an exec's plan needs beside its process. `own_user_namespace`: the container has one that differs from ours.
+
+    `monitor_pid` is -1 for what the container's own monitor executes: it is in the user's namespace R already.
+    """
 
     id: str
     container_id: str
@@ -188,7 +195,8 @@ def exec_plan(process: dict[str, Any], launch: ExecLaunch) -> Plan:
     plan.add("RUN_DIR", launch.run_folder)
     plan.add("STATE_DIR", launch.state_folder)
     plan.add("STDIO", int(launch.tty), int(launch.stdin), 1, launch.rows, launch.columns)
-    _root_namespace(plan, launch.mapping, launch.monitor_pid)
+    if launch.monitor_pid >= 0:
+        _root_namespace(plan, launch.mapping, launch.monitor_pid)
     host = launch.record["HostConfig"]
     groups = cgroup.layout(launch.container_id, cpuset=limits.wants_cpuset(host))
     for version, path, _parent in groups:
@@ -244,11 +252,17 @@ def _monitor(plan: Plan, launch: Launch) -> None:
     plan.add("RUN_DIR", launch.run_folder)
     plan.add("STATE_DIR", launch.state_folder)
     log = host["LogConfig"]
-    if log["Type"] == "json-file":
+    if launch.log_to is not None:
+        plan.add("LOG_TO", *launch.log_to)
+    if log["Type"] != "none":
         options = log["Config"]
         size = options.get("max-size", "-1")
         size_bytes = -1 if size.startswith("-1") else sizes.parse_bytes(size)
-        plan.add("LOG", launch.state_folder + "/log.json", size_bytes, int(options.get("max-file", "1")), ())
+        plan.add("LOG", launch.state_folder + "/log.json", size_bytes, int(options.get("max-file", "1")), launch.log_members)
+    if launch.health:
+        plan.add("HEALTH", *launch.health)
+    if config.get("Timeout"):
+        plan.add("TIMEOUT", int(config["Timeout"]) * 1000)
     policy = host["RestartPolicy"]
     plan.add("RESTART", policy["Name"], policy["MaximumRetryCount"])
     timeout_s = config.get("StopTimeout")
@@ -319,6 +333,8 @@ def _limits(plan: Plan, process: dict[str, Any], host: dict[str, Any], grouped: 
 
 
 def _root_sources(slots: _Slots, launch: Launch) -> tuple[list[int], int]:
+    if "Rootfs" in launch.record and not launch.record["Rootfs"]["Overlay"]:
+        return [slots.source(launch.record["Rootfs"]["Path"], SOURCE_RECURSIVE, idmap=SOURCE_IDMAP)], -1
     lowers = [slots.source(path, SOURCE_NO_LINK, idmap=SOURCE_IDMAP) for path in launch.layers]
     return lowers, slots.source(launch.state_folder + "/over", SOURCE_NO_LINK, idmap=SOURCE_IDMAP)
 
@@ -463,7 +479,10 @@ def _mounts(
     shared = bool(_PROPAGATION[linux.get("rootfsPropagation") or "rslave"] & MS_SHARED)
     plan.add("PROPAGATION", MS_SLAVE | MS_REC)
     lowers, over = root
-    plan.add("OVERLAY", lowers, over, "userxattr", 0)
+    if over < 0:
+        plan.add("ROOT", lowers[0])
+    else:
+        plan.add("OVERLAY", lowers, over, "userxattr", 0)
     for path, slot in extra:  # before the user's mounts: nothing is made in a folder of the host's
         plan.add("ATTACH", slot, path, ATTACH_EXTRA)
     notes = oci.get("annotations", {})

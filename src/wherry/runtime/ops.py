@@ -29,6 +29,8 @@ OPS: dict[str, tuple[int, str, int]] = {
     "UNLINK": (19, "si", 0),
     "ROUTE": (74, "ss", 0),
     "NAMED": (76, "ss", 0),
+    "LOG_TO": (25, "ssSii", 0),
+    "HEALTH": (24, "iiiiii", 0),
     "RLIMIT": (20, "iii", 1),
     "OOM_SCORE_ADJ": (21, "i", 1),
     "SOURCE": (22, "isiiiii", 1),

@@ -106,7 +106,11 @@ def make_process(config: dict[str, Any], host: dict[str, Any], context: SpecCont
     uid, _, gid = user.partition(":")
     process: dict[str, Any] = {
         "terminal": bool(config.get("Tty")),
-        "user": {"uid": int(uid) if uid.isdigit() else 0, "gid": int(gid) if gid.isdigit() else 0, "umask": 0o022},
+        "user": {
+            "uid": int(uid) if uid.isdigit() else 0,
+            "gid": int(gid) if gid.isdigit() else 0,
+            "umask": int(config.get("Umask") or "022", 8),
+        },
         "args": list(context.args),
         "env": list(context.env),
         "cwd": os.path.normpath(context.cwd) if context.cwd.startswith("/") else "/" + context.cwd,
@@ -290,7 +294,7 @@ def _mounts(
         (context.hostname_path, "/etc/hostname"),
         (context.hosts_path, "/etc/hosts"),
     ):
-        if target not in taken:
+        if target not in taken and not (target == "/etc/hosts" and host.get("NoHosts")):
             found.append(_bind(path, target, "bind"))
     for mount in user:
         index = len(found)

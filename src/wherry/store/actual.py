@@ -38,6 +38,8 @@ class Actual(Record):
     stopping: bool = False
     plain_binds: tuple[str, ...] = ()
     killed: bool = False
+    health: str = ""
+    health_streak: int = 0
 
     @property
     def alive(self) -> bool:
@@ -76,6 +78,8 @@ def _of_monitor(state: dict[str, str], monitor_pid: int, monitor_start: int) -> 
         restarts=_number(state.get("restarts", "")),
         stopping=status == "stopping",
         plain_binds=tuple(v for k, v in state.items() if k.startswith("idmap")),
+        health=state.get("health", ""),
+        health_streak=_number(state.get("streak", "")),
     )
 
 

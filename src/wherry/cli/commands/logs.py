@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 USAGE = "[OPTIONS] CONTAINER"
 OPTIONS = (
-    Option("details", kind="bool", hidden=True),
+    Option("details", kind="bool", help="Show extra details provided to logs"),
     Option("follow", "f", "bool", help="Follow log output"),
     Option("since", help='Show logs since timestamp (e.g. "2013-01-02T13:23:37Z") or relative (e.g. "42m")'),
     Option("tail", "n", default="all", help="Number of lines to show from the end of the logs"),
@@ -36,6 +36,7 @@ def run(context: Context, words: list[str]) -> int:
         until_ns=times.parse_since(parsed.until, now) if parsed.until else None,
         tail=_tail(parsed.tail),
         timestamps=parsed.timestamps,
+        details=parsed.details,
     )
     for stream, data in pieces:
         write(2 if stream == "stderr" else 1, data)

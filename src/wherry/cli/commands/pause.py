@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from wherry.cli.commands.several import needs_names, report
+from wherry.cli.commands.several import ALL, CIDFILE, FILTER, LATEST, chosen, report
 from wherry.cli.options import Option, parse
 
 TYPE_CHECKING = False
@@ -10,10 +10,10 @@ if TYPE_CHECKING:
     from wherry.cli.context import Context
 
 USAGE = "CONTAINER [CONTAINER...]"
-OPTIONS: tuple[Option, ...] = ()
+OPTIONS: tuple[Option, ...] = (ALL, CIDFILE, FILTER.replace(short="f"), LATEST)
 
 
 def run(context: Context, words: list[str]) -> int:
     parsed = parse(OPTIONS, words, later="pause")
-    needs_names(context, parsed.words)
-    return report(context, context.engine.containers.pause_many(parsed.words))
+    names = chosen(context, parsed, ("running",))
+    return report(context, context.engine.containers.pause_many(names))

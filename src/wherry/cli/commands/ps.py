@@ -8,6 +8,7 @@ from wherry.cli.commands import filters
 from wherry.cli.commands.several import needs_exactly
 from wherry.cli.options import Option, parse
 from wherry.cli.output import ellipsis, table
+from wherry.errors import UsageError
 from wherry.model import duration, sizes, times
 
 TYPE_CHECKING = False
@@ -17,6 +18,15 @@ if TYPE_CHECKING:
     from wherry.cli.context import Context
     from wherry.model.container import ContainerSummary
 
+_ORDERS = ("command", "created", "id", "image", "names", "runningfor", "size", "status")
+
+
+def _sorting(text: str) -> str:
+    if text.lower() not in _ORDERS:
+        raise UsageError(f"invalid option for sort: {text}; use one of {', '.join(_ORDERS)}")
+    return text.lower()
+
+
 USAGE = "[OPTIONS]"
 OPTIONS = (
     Option("all", "a", "bool", help="Show all containers (default shows just running)"),
@@ -24,8 +34,11 @@ OPTIONS = (
     Option("format", help="Format output using a Go template, 'table', 'table TEMPLATE' or 'json'"),
     Option("last", "n", "int", -1, help="Show n last created containers (includes all states)"),
     Option("latest", "l", "bool", help="Show the latest created container (includes all states)"),
+    Option("external", kind="bool", hidden=True),
+    Option("noheading", kind="bool", help="Leave the line of headers out"),
     Option("no-trunc", kind="bool", help="Don't truncate output"),
     Option("quiet", "q", "bool", help="Only display container IDs"),
+    Option("sort", check=_sorting, help="Sort by command, created, id, image, names, runningfor, size or status"),
     Option("size", "s", "bool", help="Display total file sizes"),
 )
 _HEADERS: dict[str, Any] = {
@@ -60,18 +73,36 @@ def run(context: Context, words: list[str]) -> int:
     parsed = parse(OPTIONS, words, later="ps")
     needs_exactly(context, parsed.words, 0)
     last = 1 if parsed.latest else parsed.last
-    sized = parsed.size or "{{.Size" in parsed.format.replace(" ", "")
+    sized = parsed.size or parsed.sort == "size" or "{{.Size" in parsed.format.replace(" ", "")
     found = context.engine.containers.list(all=parsed.all, last=last, filters=filters.parsed(parsed.filter), size=sized)
+    if parsed.sort:
+        _sort(found, parsed.sort)
     if parsed.format and parsed.format != "table":
         from wherry.cli.template import list_output
 
         form = (_RAW_QUIET if parsed.quiet else _RAW) if parsed.format == "raw" else parsed.format
-        context.out(list_output(form, _HEADERS, [_fields(s, parsed.no_trunc) for s in found]))
+        text = list_output(form, _HEADERS, [_fields(s, parsed.no_trunc) for s in found])
+        context.out(text.partition("\n")[2] if parsed.noheading and form.startswith("table") else text)
     elif parsed.quiet:
         context.out("".join((s.id if parsed.no_trunc else s.id[:12]) + "\n" for s in found))
     else:
-        context.out(_table(found, parsed.no_trunc, parsed.size))
+        text = _table(found, parsed.no_trunc, parsed.size)
+        context.out(text.partition("\n")[2] if parsed.noheading else text)
     return 0
+
+
+def _sort(found: list[ContainerSummary], order: str) -> None:
+    key: Any = {
+        "command": lambda s: s.command,
+        "created": lambda s: s.created_ns,
+        "id": lambda s: s.id,
+        "image": lambda s: s.image,
+        "names": lambda s: s.names,
+        "runningfor": lambda s: -s.created_ns,
+        "size": lambda s: s.size_rw,
+        "status": lambda s: s.status_text,
+    }[order]
+    found.sort(key=key)
 
 
 def _table(found: list[ContainerSummary], whole: bool, sized: bool) -> str:
@@ -106,7 +137,7 @@ def _fields(summary: ContainerSummary, whole: bool) -> dict[str, Any]:
         "LocalVolumes": str(summary.local_volumes),
         "Networks": ",".join(summary.networks),
         "Platform": "linux",
-        "HealthStatus": "",
+        "HealthStatus": summary.health,
     }
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from wherry.cli.commands.several import needs_names, report
+from wherry.cli.commands.several import ALL, CIDFILE, FILTER, LATEST, chosen, report
 from wherry.cli.options import Option, parse
 
 TYPE_CHECKING = False
@@ -11,6 +11,11 @@ if TYPE_CHECKING:
 
 USAGE = "[OPTIONS] CONTAINER [CONTAINER...]"
 OPTIONS = (
+    ALL.replace(help="Restart all containers, whatever their state"),
+    CIDFILE,
+    FILTER.replace(short="f"),
+    LATEST,
+    Option("running", kind="bool", help="Restart all containers that run"),
     Option("signal", "s", help="Signal to send to the container"),
     Option("timeout", "t", "int", None, help="Seconds to wait before killing the container (-1: for ever)"),
     Option("time", kind="int", default=None, hidden=True),
@@ -19,6 +24,6 @@ OPTIONS = (
 
 def run(context: Context, words: list[str]) -> int:
     parsed = parse(OPTIONS, words, later="restart")
-    needs_names(context, parsed.words)
+    names = chosen(context, parsed)
     timeout_s = parsed.timeout if parsed.timeout is not None else parsed.time
-    return report(context, context.engine.containers.restart_many(parsed.words, timeout_s=timeout_s, signal=parsed.signal))
+    return report(context, context.engine.containers.restart_many(names, timeout_s=timeout_s, signal=parsed.signal))

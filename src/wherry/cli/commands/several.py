@@ -2,14 +2,46 @@
 
 from __future__ import annotations
 
-from wherry.cli.options import CountError
+from wherry.cli.options import CountError, Option
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from wherry.cli.context import Context
+    from wherry.cli.options import Parsed
     from wherry.errors import WherryError
+
+
+def _condition(text: str) -> str:
+    from wherry.cli.commands import filters
+
+    return filters.check(text)
+
+
+ALL = Option("all", "a", "bool", help="All containers")
+CIDFILE = Option("cidfile", kind="list", help="Read the container's ID from the file")
+FILTER = Option("filter", kind="list", check=_condition, help="Those that the condition chooses, as in `ps`")
+IGNORE = Option("ignore", "i", "bool", help="A container that is missing is no error")
+LATEST = Option("latest", "l", "bool", help="The container that was created last")
+
+
+def chosen(context: Context, parsed: Parsed, states: tuple[str, ...] = ()) -> list[str]:
+    """The containers that a command is about. `states`: only those count for --all. Raises CountError, UsageError."""
+    if parsed.words and not {"all", "latest", "filter", "cidfile", "running"} & parsed.given:
+        return parsed.words
+    from wherry.cli.commands import selection
+
+    return selection.names(context, parsed, states)
+
+
+def outcomes_of(parsed: Parsed, outcomes: Iterable[tuple[str, WherryError | None]]) -> Iterable[tuple[str, WherryError | None]]:
+    """The outcomes, with --ignore without those of containers that are missing."""
+    if not parsed.ignore:
+        return outcomes
+    from wherry.cli.commands import selection
+
+    return selection.without_missing(outcomes)
 
 
 def needs_names(context: Context, words: list[str], least: int = 1) -> None:

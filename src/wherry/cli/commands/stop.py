@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from wherry.cli.commands.several import needs_names, report
+from wherry.cli.commands.several import ALL, CIDFILE, FILTER, IGNORE, LATEST, chosen, outcomes_of, report
 from wherry.cli.options import Option, parse
 
 TYPE_CHECKING = False
@@ -11,6 +11,11 @@ if TYPE_CHECKING:
 
 USAGE = "[OPTIONS] CONTAINER [CONTAINER...]"
 OPTIONS = (
+    ALL.replace(help="Stop all containers that run"),
+    CIDFILE,
+    FILTER.replace(short="f"),
+    IGNORE,
+    LATEST,
     Option("signal", "s", help="Signal to send to the container"),
     Option("timeout", "t", "int", None, help="Seconds to wait before killing the container (-1: for ever)"),
     Option("time", kind="int", default=None, hidden=True),
@@ -19,6 +24,7 @@ OPTIONS = (
 
 def run(context: Context, words: list[str]) -> int:
     parsed = parse(OPTIONS, words, later="stop")
-    needs_names(context, parsed.words)
+    names = chosen(context, parsed, ("running", "paused", "restarting"))
     timeout_s = parsed.timeout if parsed.timeout is not None else parsed.time
-    return report(context, context.engine.containers.stop_many(parsed.words, timeout_s=timeout_s, signal=parsed.signal))
+    outcomes = context.engine.containers.stop_many(names, timeout_s=timeout_s, signal=parsed.signal)
+    return report(context, outcomes_of(parsed, outcomes))
