@@ -42,9 +42,10 @@ def current() -> RootMapping:
 
 def _look_up() -> RootMapping:
     uid, gid = os.geteuid(), os.getegid()
-    if uid == 0 and (os.environ.get(MARK) == "1" or _mapped("uid") == _ALL):
+    if uid == 0 and (os.environ.get(MARK) == "1" or _mapped("uid") == _ALL and _may_administer()):
         return RootMapping("host")
-    # Root of somebody else's user namespace has not the host's ids to lease: it counts as a user.
+    # Root of somebody else's user namespace has not the host's ids to lease, and root of an outer container may mount
+    # nothing: they count as users.
     name = user_name(uid)
     uids = subids.of_user("/etc/subuid", uid, name)
     gids = subids.of_user("/etc/subgid", uid, name)
@@ -64,6 +65,22 @@ def _look_up() -> RootMapping:
     else:
         return RootMapping("newuidmap", _with_own(uid, uids), _with_own(gid, gids), helpers)
     return RootMapping("single", ((0, uid, 1),), ((0, gid, 1),), lack=lack)
+
+
+_CAP_SYS_ADMIN = 21
+
+
+def _may_administer() -> bool:
+    """Whether root is root: in a container of docker's or podman's it lacks this capability."""
+    try:
+        fd = os.open("/proc/self/status", os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            text = os.read(fd, 8192)
+        finally:
+            os.close(fd)
+        return bool(int(text.partition(b"CapEff:")[2].split()[0], 16) >> _CAP_SYS_ADMIN & 1)
+    except (OSError, ValueError, IndexError):
+        return True
 
 
 # user_namespaces(7): the machine's own namespace maps every id.
@@ -168,6 +185,15 @@ def obstacle() -> HostError | None:
             "&& apparmor_parser -r /etc/apparmor.d/wherry",
         )
     return None
+
+
+def refused() -> HostError:
+    """The error of a program that could not be started as root of the user's namespace."""
+    return obstacle() or HostError(
+        "this user can't make a user namespace here",
+        hint="`wherry info` says what forbids it; in a container, start the outer one with --security-opt seccomp=unconfined "
+        "--security-opt unmask=ALL and put the store on a volume",
+    )
 
 
 def _number(path: str) -> int | None:

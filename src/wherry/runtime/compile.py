@@ -324,7 +324,12 @@ def _limits(plan: Plan, process: dict[str, Any], host: dict[str, Any], grouped: 
     given = process.get("rlimits") or ()
     if not grouped and limits.pids_limit(host) > 0 and not any(limit["type"] == "RLIMIT_NPROC" for limit in given):
         # No group bounds the number of processes. Since Linux 5.14 this limit counts for each user namespace by itself.
-        plan.add("RLIMIT", _RLIMITS["NPROC"], limits.pids_limit(host), limits.pids_limit(host))
+        # (A lower one of the caller's own stays, and nobody asked for more: no word is lost about it.)
+        import resource
+
+        hard = resource.getrlimit(resource.RLIMIT_NPROC)[1]
+        most = limits.pids_limit(host) if hard < 0 else min(hard, limits.pids_limit(host))
+        plan.add("RLIMIT", _RLIMITS["NPROC"], most, most)
     for limit in given:
         soft, hard = (-1 if limit[key] >= 1 << 63 else limit[key] for key in ("soft", "hard"))
         plan.add("RLIMIT", _RLIMITS[limit["type"].removeprefix("RLIMIT_")], soft, hard)

@@ -12,11 +12,17 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
+# What the native program ends with before it has begun.
+_NOT_ENTERED = 125
+
+
 def remove_trees(paths: list[str]) -> None:
     """Remove folders with all that is in them, whoever owns it. What is gone already is no error. Raises StoreError."""
     # A command line holds about 2 MiB; staging's paths are short.
     for at in range(0, len(paths), 500):
         code, text = _run(["rmtree", *paths[at : at + 500]], None)
+        if code == _NOT_ENTERED and not text.strip() and userns.current().mode != "host":
+            raise userns.refused()
         if code:
             raise StoreError(f"removing {paths[at]}: {text.strip() or f'exit code {code}'}")
 
@@ -196,6 +202,8 @@ class Packed:
 
 def _unpack_error(complaint: str, code: int) -> Exception:
     lines = [line.removeprefix("unpack: ") for line in complaint.splitlines() if line != "unpack: a device node was left out"]
+    if code == _NOT_ENTERED and not lines and userns.current().mode != "host":
+        return userns.refused()
     text = "; ".join(lines) or f"the unpacker ended with {code}"
     if "No space left" in text:
         return StoreFull(f"unpacking: {text}", hint="free some space on the file system of the store")
