@@ -7,6 +7,7 @@
 #include <net/if.h>
 #include <netinet/in.h>
 #include <sched.h>
+#include <signal.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -162,7 +163,13 @@ int net_links(const struct plan *plan, pid_t pid, int status)
     n = text_number(path, sizeof path, n, pid);
     text_append(path, sizeof path, n, "/ns/net");
     int netns = open(path, O_RDONLY | O_CLOEXEC), own = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC), bad = 0;
-    if (netns < 0 || own < 0 || rtnl_open(&here)) {
+    if (netns < 0) {
+        /* It has come to an end while it mounted, and says itself why. If it lives against all reason, it must not wait for ever. */
+        kill(pid, SIGKILL);
+        close(own);
+        return 0;
+    }
+    if (own < 0 || rtnl_open(&here)) {
         bad = failed(status, &none, "the container's network namespace");
     } else {
         if (rnet_is()) {

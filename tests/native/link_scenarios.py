@@ -56,7 +56,7 @@ def hashed(c: socket.socket, _a: Any) -> None:
 
 def source(c: socket.socket, _a: Any) -> None:
     """Says what it will send, then sends it."""
-    data = os.urandom(1 << 20) * 16
+    data = os.urandom(1 << 20) * 8
     c.sendall(hashlib.sha256(data).hexdigest().encode() + data)
     c.close()
 
@@ -81,7 +81,7 @@ def read_all(s: socket.socket) -> bytes:
     return b"".join(data)
 
 
-def sends(address: str, port: int, mb: int = 16) -> None:
+def sends(address: str, port: int, mb: int = 8) -> None:
     data = os.urandom(1 << 20) * mb
     with connect(address, port, 30) as s:
         s.sendall(data)
@@ -92,7 +92,7 @@ def sends(address: str, port: int, mb: int = 16) -> None:
 def receives(address: str, port: int) -> None:
     with connect(address, port, 30) as s:
         data = read_all(s)
-    assert len(data) == 64 + (16 << 20)
+    assert len(data) == 64 + (8 << 20)
     assert hashlib.sha256(data[64:]).hexdigest().encode() == data[:64]
 
 
