@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import random
 import signal
 import socket
 import time
@@ -13,6 +14,7 @@ from collections.abc import Iterator
 import pytest
 
 from support.engine import Wherry
+from support.place import SOAK
 
 
 @pytest.fixture(params=["w_user", "w_nosubids"])
@@ -76,6 +78,20 @@ def test_a_dead_link_is_replaced_within_a_second(user: Wherry) -> None:
     assert fetch(port) == "hello\n"
     assert time.monotonic() - begin < 1.0 and link_of(user) != old
     assert user.ok("exec", container, "true") == ""
+
+
+def test_starts_survive_the_death_of_the_link_at_any_time(user: Wherry) -> None:
+    container = serve(user)
+    port, chaos = port_of(user, container), random.Random(8)
+    for _ in range(SOAK or 5):
+        p = user.popen("run", "--rm", "-p", "127.0.0.1::80", "busybox", "true")
+        time.sleep(chaos.random() * 0.3)
+        with contextlib.suppress(ProcessLookupError, FileNotFoundError, ValueError):
+            os.kill(link_of(user), signal.SIGKILL)
+        _out, error = p.communicate(timeout=20)
+        assert p.returncode == 0, error
+    assert fetch(port) == "hello\n"
+    assert "sound" in user.ok("system", "check")
 
 
 def test_the_outside_is_reached_and_the_hosts_loopback_is_not(user: Wherry) -> None:
