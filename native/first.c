@@ -16,8 +16,10 @@
 
 extern char **environ;
 
-int pty_open(int ptmx, int *slave)
+/* Unlocks it, gives it the plan's size (before anybody can ask for it: the monitor would come too late) and opens its other end. */
+int pty_open(const struct plan *plan, int ptmx, int *slave)
 {
+    struct op stdio;
     int unlock = 0;
     struct statfs fs;
     /* What the container calls ptmx must be one of a devpts, not a device or a pipe that only looks so. */
@@ -25,6 +27,10 @@ int pty_open(int ptmx, int *slave)
         return errno = ENOTTY, -1;
     if (ioctl(ptmx, 0x40045431 /* TIOCSPTLCK */, &unlock))
         return -1;
+    if (plan_find(plan, OP_STDIO, &stdio) && stdio.f[3].i && stdio.f[4].i) {
+        unsigned short size[4] = {(unsigned short)stdio.f[3].i, (unsigned short)stdio.f[4].i, 0, 0};
+        ioctl(ptmx, 0x5414 /* TIOCSWINSZ */, size);
+    }
     *slave = ioctl(ptmx, 0x5441 /* TIOCGPTPEER */, O_RDWR | O_NOCTTY | O_CLOEXEC);
     return *slave < 0 ? -1 : 0;
 }
@@ -66,11 +72,11 @@ static void join_namespaces(const struct plan *plan, int userns, const struct re
 }
 
 /* `exec` gets its terminal from the container's own devpts, which the process sees as /dev/pts/N. */
-static int exec_terminal(int sock, const struct report *r)
+static int exec_terminal(const struct plan *plan, int sock, const struct report *r)
 {
     int slave = -1;
     int ptmx = open("/dev/pts/ptmx", O_RDWR | O_NOCTTY | O_CLOEXEC | O_NOFOLLOW);
-    if (ptmx < 0 || pty_open(ptmx, &slave) || send_fd(sock, ptmx))
+    if (ptmx < 0 || pty_open(plan, ptmx, &slave) || send_fd(sock, ptmx))
         fail(r, errno, "a terminal in the container's /dev/pts");
     close(ptmx);
     return slave;
@@ -89,7 +95,7 @@ static _Noreturn void second(const struct plan *plan, struct slots *slots, const
     umask(0);
     if (s->is_exec) {
         if (tty)
-            slave = exec_terminal(sock, &r);
+            slave = exec_terminal(plan, sock, &r);
     } else {
         rootfs_build(plan, slots, sock, &r, &slave, &proc);
     }

@@ -14,7 +14,6 @@
 
 int start(const struct plan *plan, int status)
 {
-    struct op stdio;
     if (!m.exec && net_prepare(plan, status, !m.net_ready))
         return -1;
     m.net_ready = 1;
@@ -22,8 +21,6 @@ int start(const struct plan *plan, int status)
         return -1;
     for (int i = 0; i < 3; i++)
         unblock(m.proc.stdio[i]);
-    if (plan_find(plan, OP_STDIO, &stdio))
-        set_size((uint32_t)stdio.f[3].i, (uint32_t)stdio.f[4].i);
     if (m.proc.resolver[0] >= 0)
         resolver_start(m.run_fd, m.proc.resolver);
     m.running = 1;

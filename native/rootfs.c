@@ -51,7 +51,7 @@ static void console(struct build *b)
     if (ptmx < 0 || fstatfs(ptmx, &fs) || fs.f_type != 0x1cd1)
         fail_at(b, ptmx < 0 ? errno : EINVAL, "/dev/pts/ptmx");
     int slave = -1;
-    if (pty_open(ptmx, &slave))
+    if (pty_open(b->plan, ptmx, &slave))
         fail_at(b, errno, "the terminal");
     if (send_fd(b->sock, ptmx))
         fail_at(b, errno, "the terminal");

@@ -129,7 +129,7 @@ struct stage {
 /* what the children tell the monitor beside FAILED and WARNING: this is pid 1; a source could not be id-mapped; exec comes next */
 enum { SYNC_INIT = 10, SYNC_PLAIN = 11, SYNC_GOING = 12, SYNC_ALIVE = 13, SYNC_RESOLVER = 14, SYNC_NET = 20 };
 _Noreturn void stage_first(const struct plan *plan, const struct stage *s);
-int pty_open(int ptmx, int *slave);
+int pty_open(const struct plan *plan, int ptmx, int *slave);
 
 /* seal.c */
 void seal_root(char **argv);

@@ -377,7 +377,7 @@ def test_exec_has_its_own_terminal(native: Native) -> None:
     c.argv = ["sleep", "1000"]
     running = native.run(c)
     done = native.exec(native.exec_plan(c, running, ["sh", "-c", "tty; stty size"], stdio=(1, 1, 1, 11, 22))).end()
-    assert done.out.split() == [b"/dev/pts/0", b"11", b"22"]
+    assert done.out.split() == [b"/dev/pts/0", b"11", b"22"], repr(done.out)
     running.send(driver.STOP, i64(9) + i64(0))
     running.end()
 
