@@ -208,3 +208,42 @@ int oom_watch(const struct plan *plan)
     }
     return -1;
 }
+
+/* Whether the caller's group in a hierarchy (the line of /proc/self/cgroup that begins so) is another than its top. */
+static int is_in_a_group(const char *text, const char *hierarchy)
+{
+    const char *p = strstr(text, hierarchy);
+    return p && p[strlen(hierarchy)] == '/' && p[strlen(hierarchy) + 1] != '\n';
+}
+
+/* The group where the monitors live, beside that of the containers: a unit or a session of systemd's that ends takes all with it that
+ * is in its group, and the containers' common limits are not the monitors'. Version 1: the caller joins it. Version 2: a descriptor for
+ * the clone (joining would wait for a grace period). -1: the caller is in no group, or may not leave it. */
+int monitors_group(const struct plan *plan)
+{
+    char text[4096];
+    struct cursor c;
+    struct op op;
+    int fd = open("/proc/self/cgroup", O_RDONLY | O_CLOEXEC), v2 = -1;
+    ssize_t n = fd < 0 ? -1 : read(fd, text, sizeof text - 1);
+    if (fd >= 0)
+        close(fd);
+    text[n < 0 ? 0 : n] = 0;
+    if (is_in_a_group(text, "name=systemd:")) {
+        mkdir("/sys/fs/cgroup/systemd/wherry-monitors", 0755);
+        write_file_at(AT_FDCWD, "/sys/fs/cgroup/systemd/wherry-monitors/tasks", "0");
+    }
+    int leave = is_in_a_group(text, "0::");
+    plan_rewind(plan, &c);
+    while (leave && v2 < 0 && plan_next(&c, &op)) {
+        if (op.code != OP_CGROUP || op.f[0].i != 2 || copy_text(text, sizeof text, op.f[1].s))
+            continue;
+        char *end = strrchr(text, '/'); /* …/wherry/<id> */
+        if (!end)
+            continue;
+        text_append(text, sizeof text, (size_t)(end - text), "-monitors");
+        mkdir(text, 0755);
+        v2 = open(text, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    }
+    return v2;
+}

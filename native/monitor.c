@@ -354,7 +354,16 @@ static _Noreturn void monitor(int plan_fd, int status, int attach, int exec, con
 
 static int begin(int plan_fd, int status, int attach, int exec, const char *pidfile)
 {
-    pid_t pid = fork();
+    struct plan plan;
+    char why[256];
+    int aside = -1;
+    if (plan_read(plan_fd, &plan, why, sizeof why) == 0) { /* if it's bad the monitor says so */
+        aside = monitors_group(&plan);
+        plan_free(&plan);
+    }
+    pid_t pid = aside < 0 ? -1 : sys_clone3_into(0, aside, NULL);
+    if (pid < 0)
+        pid = fork();
     if (pid < 0) {
         report_failed(status, -1, errno, "fork");
         return 125;

@@ -140,6 +140,7 @@ int seal_image(void);
 int oom_watch(const struct plan *plan);
 int freeze_groups(const struct plan *plan, int on); /* 0, or -1 with EOPNOTSUPP where there is no freezer, EBUSY */
 int make_groups(const struct plan *plan, int status, int is_exec, int again); /* fd of the v2 group, -1 none, -2 after a reported failure */
+int monitors_group(const struct plan *plan);
 void join_v1_groups(const struct plan *plan, const struct report *report);
 int64_t oom_kills(const struct plan *plan);
 void remove_groups(const struct plan *plan);

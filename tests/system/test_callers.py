@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -149,3 +150,42 @@ def test_interrupted_command_says_nothing_odd(w: Wherry) -> None:
     _, err = run.communicate(timeout=20)
     assert b"Traceback" not in err
     assert run.returncode == 137
+
+
+def test_nothing_stays_in_the_caller_s_control_group(w_root: Wherry) -> None:
+    """systemd ends what a unit or a session leaves in its group; a container that runs on is no leftover."""
+    w = w_root
+    tops = [
+        top for top in map(Path, ("/sys/fs/cgroup/systemd", "/sys/fs/cgroup/unified", "/sys/fs/cgroup")) if (top / "cgroup.procs").exists()
+    ]
+    folders = [top / f"wherry-test-{os.urandom(6).hex()}" for top in tops]
+    try:
+        for folder in folders:
+            folder.mkdir()
+    except OSError as reason:
+        pytest.skip(f"no control group may be made here: {reason}")
+
+    def enter() -> None:
+        for folder in folders:
+            (folder / "cgroup.procs").write_text(str(os.getpid()))
+
+    try:
+        w.ok("run", "-d", "--name", "cx", "busybox", "sleep", "1000", preexec_fn=enter)
+        w.ok("exec", "-d", "cx", "sleep", "1000", preexec_fn=enter)
+        assert [folder for folder in folders if (folder / "cgroup.procs").read_text()] == []
+        w.ok("restart", "-t", "0", "cx", preexec_fn=enter)
+        assert w.ok("exec", "cx", "echo", "well", preexec_fn=enter) == "well"
+        assert [folder for folder in folders if (folder / "cgroup.procs").read_text()] == []
+    finally:
+        w("rm", "-f", "cx")
+        for folder in folders:
+            remove_group(folder)
+
+
+def remove_group(folder: Path) -> None:
+    for _ in range(100):
+        try:
+            folder.rmdir()
+            return
+        except OSError:
+            time.sleep(0.05)
