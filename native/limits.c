@@ -21,7 +21,15 @@ static void raise_limit(const struct op *op, const struct report *r)
     if (errno != EPERM)
         fail(r, errno, "setrlimit");
     /* No more than the caller may: its own hard limit stays, and that is said. */
-    report_warning(r->fd, "a --ulimit is above this user's own hard limit and was lowered to it");
+    static const char *const names[] = {"cpu", "fsize", "data", "stack", "core", "rss", "nproc", "nofile", "memlock", "as", "locks",
+        "sigpending", "msgqueue", "nice", "rtprio", "rttime"};
+    char text[200];
+    size_t n = text_append(text, sizeof text, 0, "--ulimit ");
+    n = text_append(text, sizeof text, n, op->f[0].i < 16 ? names[op->f[0].i] : "");
+    n = text_append(text, sizeof text, n, " is above this user's own hard limit and was lowered to ");
+    getrlimit((int)op->f[0].i, &limit);
+    text_number(text, sizeof text, n, (int64_t)limit.rlim_max);
+    report_warning(r->fd, text);
 }
 
 /* By L1: the OOM score, and hard limits that are to be higher. */

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from pathlib import Path
 
 import pytest
 
 from support.engine import Wherry
+from wherry.kernel import mountinfo
 
 
 def shell(w: Wherry, *words: str | Path, script: str) -> str:
@@ -109,16 +111,43 @@ def test_chowned_bind(w: Wherry) -> None:
 @pytest.mark.parametrize("mode", ["private", "rprivate", "slave", "rslave", "shared", "rshared"])
 def test_propagation_modes(w: Wherry, mode: str) -> None:
     folder = w.folder("prop")
+    if mode.endswith(("shared", "slave")):
+        below = max(
+            (m for m in mountinfo.mounts() if f"{folder}/".startswith(m.mount_point.rstrip("/") + "/")), key=lambda m: len(m.mount_point)
+        )
+        if not any(word.startswith("shared") for word in below.optional):
+            done = w("run", "--rm", "-v", f"{folder}:/data:{mode}", "busybox", "true")
+            kind = "shared or slave" if mode.endswith("slave") else "shared"
+            assert done.returncode == 125 and w.ids() == [], done
+            assert f"path {folder} is mounted on {below.mount_point} but it is not a {kind} mount" in done.stderr
+            return
     line = shell(w, "-v", f"{folder}:/data:{mode}", script="grep ' /data ' /proc/self/mountinfo")
     optional = line.split(" - ")[0].split()[6:]
     if mode in ("private", "rprivate"):
         assert not any(word.startswith(("shared", "master")) for word in optional)
 
 
+@pytest.mark.parametrize("mode", ["slave", "rslave", "shared", "rshared"])
+def test_mounts_travel_where_the_host_s_are_shared(w_root: Wherry, mode: str) -> None:
+    w, folder = w_root, w_root.folder("shared")
+    subprocess.run(["mount", "--bind", folder, folder], check=True)
+    try:
+        subprocess.run(["mount", "--make-shared", folder], check=True)
+        (folder / "mnt").mkdir()
+        w.ok("run", "-d", "--name", "cx", "-v", f"{folder}:/data:{mode}", "busybox", "sleep", "1000")
+        subprocess.run(["mount", "-t", "tmpfs", "wherry-test", folder / "mnt"], check=True)
+        try:
+            (folder / "mnt/x").touch()
+            assert w.ok("exec", "cx", "ls", "/data/mnt") == "x"
+        finally:
+            subprocess.run(["umount", folder / "mnt"], check=True)
+    finally:
+        w("rm", "-f", "cx")
+        subprocess.run(["umount", "-l", folder], check=True)
+
+
 def test_mounts_of_the_host_below_a_bind(w_root: Wherry) -> None:
     """A recursive bind shows them, read-only when it is; bind-recursive=disabled does not."""
-    import subprocess
-
     w, folder = w_root, w_root.folder("sub")
     (folder / "mnt").mkdir()
     subprocess.run(["mount", "-t", "tmpfs", "wherry-test", str(folder / "mnt")], check=True)

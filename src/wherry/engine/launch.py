@@ -107,6 +107,10 @@ def _start(
         files, variables = secrets.for_launch(store, row.id, kept), secrets.environment(store, row.id, kept)
         context = context.replace(env=(*context.env, *variables))
     mounts = modes.mount_specs(record)
+    if any(mount.propagation for mount in mounts):
+        from wherry.engine import propagation
+
+        propagation.check(mounts)
     if any(m.type in ("volume", "image") for m in mounts):
         from wherry.engine import volume_launch
 
