@@ -49,6 +49,8 @@ static int due_ms(void)
 /* Input that the container hasn't taken holds its senders back, as a full pipe would. */
 static int must_wait(const struct client *c) { return (c->streams & IN) && m.in_at < m.in_n; }
 
+static void settle_again(void);
+
 static void loop(void)
 {
     struct pollfd p[CLIENTS + 10];
@@ -107,8 +109,11 @@ static void loop(void)
             rest();
         if (p[0].revents) {
             struct signalfd_siginfo info;
+            int again = 0;
             while (read(m.signal_fd, &info, sizeof info) > 0)
-                continue;
+                again |= info.ssi_signo == SIGUSR1;
+            if (again)
+                settle_again();
             reap();
         }
         if (!m.exec && p[1].revents)
@@ -229,6 +234,21 @@ static void open_places(int status)
     close(fd);
 }
 
+/* A command has found our folder deleted and has made another (store/regain.py). */
+static void settle_again(void)
+{
+    struct stat st;
+    int there = m.exec ? -1 : open(m.run_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (there < 0)
+        return;
+    close(there);
+    if (fstat(m.run_fd, &st) == 0 && st.st_nlink)
+        return;
+    close(m.run_fd), close(m.state_fd), close(m.live_fd), close(m.listen_fd);
+    open_places(-1);
+    write_state();
+}
+
 static void say_started(int status)
 {
     uint8_t p[32];
@@ -298,6 +318,7 @@ static _Noreturn void monitor(int plan_fd, int status, int attach, int exec, con
     sigset_t set;
     sigemptyset(&set);
     sigaddset(&set, SIGCHLD);
+    sigaddset(&set, SIGUSR1);
     sigprocmask(SIG_BLOCK, &set, NULL);
     signal(SIGPIPE, SIG_IGN);
     m.signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);

@@ -27,9 +27,13 @@ class Store:
         if not os.path.exists(self.root + "/wherry.db"):
             self._make()
         self.run = os.path.abspath(run or paths.named_run() or self._remembered_run())
-        if not os.path.isdir(self.run + "/live"):
+        if not os.path.exists(self.run + "/boot"):
             paths.make_private(self.run, self.uid)
             os.makedirs(self.run + "/live", 0o700, exist_ok=True)
+            # Before anybody looks: containers may run whose folders have been deleted.
+            from wherry.store import recovery
+
+            recovery.once_per_boot(self)
 
     def _remembered_run(self) -> str:
         """The run root that this store used last, as long as it is there: another session of the same user, with other variables,

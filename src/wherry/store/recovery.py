@@ -1,4 +1,5 @@
-"""After a reboot: what a power cut may have torn apart between the database and the folders beside it.
+"""After a reboot: what a power cut may have torn apart between the database and the folders beside it. The same when somebody
+has deleted the run root (see regain.py).
 
 While the kernel lives, the order of our steps protects us from kill -9 alone. A power cut knows no order between a commit of the
 database, which is on the platter when it is acknowledged, and a rename or mkdir before it, which may not be: SQLite overwrites its
@@ -23,8 +24,9 @@ def once_per_boot(store: Store) -> None:
     boot = process.boot_id()
     if process.read_text(mark) == boot:
         return
-    from wherry.store import volumecheck
+    from wherry.store import regain, volumecheck
 
+    regain.regain(store)
     with store.db.transaction():
         doomed = _containers(store) + _layers(store)
         volumecheck.after_boot(store)
