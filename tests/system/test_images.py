@@ -214,3 +214,14 @@ def test_archives_of_others(w: Wherry, tmp_path: Path) -> None:
     for what in ("o.tar", "dir"):
         assert "Loaded image" in w.ok("load", "-i", folder / what)
     assert w.ok("run", "--rm", "alpine:oci", "cat", "/etc/alpine-release").startswith("3.10")
+
+
+def test_a_layer_that_a_killed_removal_left_is_gone_after_a_check(w: Wherry) -> None:
+    """What may be a config on the way to its row gets an hour."""
+    folder = w.root / "blobs/sha256"
+    before = {p.name for p in folder.iterdir()}
+    (folder / ("a" * 64)).write_bytes(b"\x1f\x8blayer")
+    (folder / ("c" * 64)).write_bytes(b"{}")
+    assert w.check() == ""
+    assert {p.name for p in folder.iterdir()} == before | {"c" * 64}
+    (folder / ("c" * 64)).unlink()

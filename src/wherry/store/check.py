@@ -33,6 +33,10 @@ def check(store: Store, *, repair: bool = False) -> list[Finding]:
     Other commands and monitors go on meanwhile: what is only in passing, being made or removed, is gone at a second look and
     counts for nothing.
     """
+    from wherry.store import blobs
+
+    # What a removal that was killed left in the blobs: nothing is wrong with it, it only takes place.
+    blobs.collect(store)
     found = _look(store, repair=False)
     for pause_s in (0.05, 0.2, 1.0):
         if not found:
