@@ -177,6 +177,11 @@ def difference(theirs: bytes, ours: bytes) -> list[str]:
     return found
 
 
+def _is_older(text: str) -> bool:
+    """Debian's BuildKit knows no heredocs and none of the newer flags."""
+    return "dockerfile parse error" in text or "unknown flag" in text or "unknown instruction" in text
+
+
 def saved(w: Wherry) -> bytes:
     path = w.folder("saved") / "image.tar"
     w.ok("save", "-o", path, "compared")
@@ -197,7 +202,7 @@ def test_the_same_images_as_dockers_builder(docker: Docker, w_root: Wherry, root
         assert docker("import", "-c", 'CMD ["sh"]', path, name).returncode == 0
         w_root.ok("import", "-c", 'CMD ["sh"]', path, name)
     every = fixtures()
-    chosen = every if place.SOAK else every[:: max(1, len(every) // (2 * SAMPLE))]
+    chosen = every if place.SOAK else every[:: max(1, len(every) // (4 * SAMPLE))]
     compared, different, refused = 0, [], 0
     known = tuple(name for name, _ in images)
     try:
@@ -210,6 +215,8 @@ def test_the_same_images_as_dockers_builder(docker: Docker, w_root: Wherry, root
             theirs, ours = docker(*words), w_root(*words, "--pull=never", timeout=120)
             if theirs.returncode or ours.returncode:
                 refused += 1
+                if _is_older(theirs.stderr.decode(errors="replace")) and not ours.returncode:
+                    continue
                 if bool(theirs.returncode) != bool(ours.returncode):
                     said = theirs.stderr.decode(errors="replace") if theirs.returncode else ours.stderr
                     different.append(f"{name}: only {'docker' if theirs.returncode else 'wherry'} refuses: {said.strip()[-300:]}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from wherry.build import instructions, keys, parse, source
 from wherry.build.graph import Stage, Stages, sources_of
 from wherry.build.source import LineError
-from wherry.build.state import CopyStep, RunStep, State, Step, copied, empty_config
+from wherry.build.state import DEFAULT_PATH, CopyStep, RunStep, State, Step, copied, empty_config
 from wherry.errors import BuildError
 from wherry.model.record import Record
 
@@ -107,7 +107,11 @@ def _job(
         state = State(empty_config(), escape, build_args, stages.arguments)
     else:
         base = resolve(stage.base, stage.platform, stage)
-        state = State(copied(base.config), escape, build_args, stages.arguments)
+        config = copied(base.config)
+        if not any(entry.startswith("PATH=") for entry in config.get("Env") or ()):
+            # BuildKit makes sure that there is one.
+            config["Env"] = [*(config.get("Env") or ()), DEFAULT_PATH]
+        state = State(config, escape, build_args, stages.arguments)
     if parent is None:
         begin(state.config)
     if stage.name or several:
