@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _SMALL = 1 << 20
 _MAX_LINKS = 40
+# Of a folder that this copy has made: nothing is in it that would have to go; in a plain one new files are root's own.
+_FRESH, _PLAIN = 1, 2
 
 
 class CopyError(Exception):
@@ -64,7 +66,10 @@ class Copier:
                 raise CopyError(f"cannot copy to non-directory: {destination.rstrip('/')}")
             folder = self._folders(destination)
             try:
-                self._contents(source, folder)
+                fresh = 0
+                if there is None:
+                    folder, fresh = self._in_upper(folder, self._root.resolved(destination))
+                self._contents(source, folder, self._root.resolved(destination), fresh)
             finally:
                 os.close(folder)
             return
@@ -165,22 +170,28 @@ class Copier:
 
     # -- trees -----------------------------------------------------------------------------------------------------------
 
-    def _contents(self, source: Source, folder: int) -> None:
+    def _in_upper(self, folder: int, path: str) -> tuple[int, int]:
+        """A folder that was made just now lies in the new layer alone: its files are put there without overlayfs's detour.
+
+        `folder` is closed. Returns (descriptor, what is known of it: _FRESH or _PLAIN).
+        """
+        try:
+            fd = self._root.in_upper(path)
+        finally:
+            os.close(folder)
+        return fd, _FRESH if os.fstat(fd).st_mode & stat.S_ISGID else _PLAIN
+
+    def _contents(self, source: Source, folder: int, base: str, fresh: int) -> None:
         start = os.open(source.name or ".", _FOLDER, dir_fd=source.parent)
         try:
-            self._inside(source, start, "", folder, os.readlink(f"/proc/self/fd/{folder}"))
+            for name in source.names("", start):
+                try:
+                    found = os.stat(name, dir_fd=start, follow_symlinks=False)
+                except FileNotFoundError:
+                    continue
+                self._entry(source, start, name, "", found, folder, name, base, fresh=fresh)
         finally:
             os.close(start)
-
-    def _inside(self, source: Source, at: int, path: str, folder: int, shown: str) -> None:
-        root = os.readlink(f"/proc/self/fd/{self._root.fd}").rstrip("/")
-        base = shown.removeprefix(root).lstrip("/")
-        for name in source.names(path, at):
-            try:
-                found = os.stat(name, dir_fd=at, follow_symlinks=False)
-            except FileNotFoundError:
-                continue
-            self._entry(source, at, name, path, found, folder, name, base)
 
     def _entry(
         self,
@@ -194,8 +205,11 @@ class Copier:
         base: str,
         *,
         top: bool = False,
+        fresh: int = 0,
     ) -> None:
-        """One entry, with what is below it. `base`: the path of `folder` in the root. `top`: paths are counted from inside it."""
+        """One entry, with what is below it. `base`: the path of `folder` in the root. `top`: paths are counted from inside it.
+        `fresh`: `folder` was made by this copy.
+        """
         inner = "" if top else f"{path}/{name}" if path else name
         self.latest_ns = max(self.latest_ns, found.st_ctime_ns)
         kind = stat.S_IFMT(found.st_mode)
@@ -204,15 +218,17 @@ class Copier:
         self.entries += 1
         target = f"{base}/{new_name}" if base else new_name
         if kind == stat.S_IFDIR:
-            self._folder(source, at, name, inner, found, folder, new_name, target)
+            self._folder(source, at, name, inner, found, folder, new_name, target, fresh)
             return
-        self._clear(folder, new_name, target)
+        if not fresh:
+            self._clear(folder, new_name, target)
         key = (found.st_dev, found.st_ino)
         if found.st_nlink > 1 and key in self._links:
-            os.link(self._links[key], new_name, src_dir_fd=self._root.fd, dst_dir_fd=folder, follow_symlinks=False)
+            top_fd = self._root.upper_fd if fresh else self._root.fd
+            os.link(self._links[key], new_name, src_dir_fd=top_fd, dst_dir_fd=folder, follow_symlinks=False)
             return
         if kind == stat.S_IFREG:
-            self._file(source, at, name, found, folder, new_name)
+            self._file(source, at, name, found, folder, new_name, fresh)
         elif kind == stat.S_IFLNK:
             os.symlink(os.readlink(name, dir_fd=at), new_name, dir_fd=folder)
             self._root.give_name(folder, new_name, self._owner_of(source, found, None))
@@ -223,37 +239,45 @@ class Copier:
             self._links[key] = target
 
     def _folder(
-        self, source: Source, at: int, name: str, inner: str, found: os.stat_result, folder: int, new_name: str, target: str
+        self, source: Source, at: int, name: str, inner: str, found: os.stat_result, folder: int, new_name: str, target: str, fresh: int
     ) -> None:
+        made = True
         try:
             os.mkdir(new_name, 0o700, dir_fd=folder)
         except FileExistsError:
+            made = False
             there = os.stat(new_name, dir_fd=folder, follow_symlinks=False)
             if not stat.S_ISDIR(there.st_mode):
                 raise CopyError(f"cannot copy to non-directory: /{target}") from None
         start = os.open(name, _FOLDER, dir_fd=at)
         try:
             fd = os.open(new_name, _FOLDER, dir_fd=folder)
+            if made and not fresh:
+                fd, fresh = self._in_upper(fd, target)
+            elif made:
+                fresh = _FRESH if os.fstat(fd).st_mode & stat.S_ISGID else _PLAIN
+            else:
+                fresh = 0
             try:
                 for child in source.names(inner, start):
                     try:
                         entry = os.stat(child, dir_fd=start, follow_symlinks=False)
                     except FileNotFoundError:
                         continue
-                    self._entry(source, start, child, inner, entry, fd, child, target)
+                    self._entry(source, start, child, inner, entry, fd, child, target, fresh=fresh)
                 self._attributes(source, start, fd, found)
             finally:
                 os.close(fd)
         finally:
             os.close(start)
 
-    def _file(self, source: Source, at: int, name: str, found: os.stat_result, folder: int, new_name: str) -> None:
+    def _file(self, source: Source, at: int, name: str, found: os.stat_result, folder: int, new_name: str, fresh: int) -> None:
         start = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=at)
         try:
             fd = os.open(new_name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600, dir_fd=folder)
             try:
                 self.bytes += _copy_data(start, fd, found.st_size)
-                self._attributes(source, start, fd, found)
+                self._attributes(source, start, fd, found, ours=fresh == _PLAIN)
             finally:
                 os.close(fd)
         finally:
@@ -288,9 +312,11 @@ class Copier:
                 return 0, 0
         return found.st_uid, found.st_gid
 
-    def _attributes(self, source: Source, start: int, fd: int, found: os.stat_result) -> None:
-        """Owner first: the kernel takes set-id bits and capabilities away with a change of owner."""
-        self._root.give(fd, self._owner_of(source, found, start))
+    def _attributes(self, source: Source, start: int, fd: int, found: os.stat_result, *, ours: bool = False) -> None:
+        """Owner first: the kernel takes set-id bits and capabilities away with a change of owner. `ours`: it is root's already."""
+        owner = self._owner_of(source, found, start)
+        if not ours or owner != (0, 0):
+            self._root.give(fd, owner)
         mode = found.st_mode if self._mode is None else self._mode.of(found.st_mode)
         os.fchmod(fd, mode & 0o7777)
         for name in os.listxattr(start):
@@ -320,6 +346,11 @@ class Copier:
 def _copy_data(start: int, end: int, size: int) -> int:
     done = 0
     if size <= _SMALL:
+        data = os.read(start, size + 1)
+        if len(data) <= size and os.write(end, data) == len(data):
+            return len(data)
+        os.lseek(start, 0, os.SEEK_SET)
+        os.lseek(end, 0, os.SEEK_SET)
         while data := os.read(start, _SMALL):
             view = memoryview(data)
             while view:

@@ -27,6 +27,7 @@ class RootFs:
     def __init__(self, lowers: list[str], mount: str, *, upper: str = "", work: str = "", single: bool = False) -> None:
         self.single = single
         self.writable = bool(upper)
+        self.upper_fd = os.open(upper, _FOLDER | os.O_CLOEXEC) if upper else -1
         if upper and not lowers:
             # Nothing below: the new layer is the whole file system.
             self.fd = os.open(upper, _FOLDER | os.O_CLOEXEC)
@@ -46,6 +47,13 @@ class RootFs:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         os.close(self.fd)
+        if self.upper_fd >= 0:
+            os.close(self.upper_fd)
+
+    def in_upper(self, path: str) -> int:
+        """A folder of the new layer, where the layers below don't shine through; `path` has no links in it."""
+        flags = inroot.RESOLVE_IN_ROOT | inroot.RESOLVE_NO_SYMLINKS
+        return inroot.openat2(self.upper_fd, path or ".", _FOLDER, resolve=flags)
 
     def open(self, path: str, flags: int, mode: int = 0) -> int:
         return inroot.openat2(self.fd, path, flags, mode)
