@@ -25,6 +25,7 @@ __all__ = [
     "InvalidArgument",
     "LaunchError",
     "MonitorError",
+    "Network",
     "NotFound",
     "Output",
     "Pruned",
@@ -33,6 +34,7 @@ __all__ = [
     "StoreFull",
     "Stream",
     "Unsupported",
+    "Volume",
     "WherryError",
     "__version__",
 ]
@@ -43,7 +45,9 @@ if TYPE_CHECKING:
     from wherry.client.container import Container, ExecResult
     from wherry.client.containers import Output, Pruned
     from wherry.client.images import Image
+    from wherry.client.networks import Network
     from wherry.client.options import ContainerOptions
+    from wherry.client.volumes import Volume
     from wherry.engine.stream import Stream
     from wherry.errors import (
         AccessDenied,
@@ -71,9 +75,11 @@ _PLACES = {
     "Engine": ("wherry.client", "Engine"),
     "ExecResult": ("wherry.client.container", "ExecResult"),
     "Image": ("wherry.client.images", "Image"),
+    "Network": ("wherry.client.networks", "Network"),
     "Output": ("wherry.client.containers", "Output"),
     "Pruned": ("wherry.client.containers", "Pruned"),
     "Stream": ("wherry.engine.stream", "Stream"),
+    "Volume": ("wherry.client.volumes", "Volume"),
     "__version__": ("wherry.version", "VERSION"),
 }
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -88,3 +89,52 @@ def test_the_callers_mask_and_signals_stay(engine: wherry.Engine) -> None:
         assert os.umask(0o077) == 0o077
     finally:
         os.umask(old)
+
+
+def test_volumes(engine: wherry.Engine) -> None:
+    volume = engine.volumes.create("cargo", labels={"kind": "test"})
+    try:
+        engine.containers.run("busybox", ["sh", "-c", "echo kept > /data/file"], volumes=["cargo:/data"], remove=True)
+        assert engine.containers.run("busybox", ["cat", "/data/file"], volumes=["cargo:/data"], remove=True) == b"kept\n"
+        assert engine.volumes.get("cargo") == volume and volume in engine.volumes.list(filters={"label": "kind=test"})
+    finally:
+        volume.remove()
+    with pytest.raises(wherry.NotFound):
+        engine.volumes.get("cargo")
+
+
+def test_networks_and_ports(engine: wherry.Engine) -> None:
+    network = engine.networks.create("canal", internal=True)
+    try:
+        container = engine.containers.run("busybox", ["sleep", "100"], detach=True, network="canal")
+        assert "canal" in container.inspect()["NetworkSettings"]["Networks"]
+        network.disconnect(container)
+        network.connect(container, aliases=["lock"])
+        assert engine.networks.get("canal").attrs["Containers"]
+        container.remove(force=True)
+        published = engine.containers.create("busybox", ["true"], ports={"80": None, "53/udp": ("127.0.0.1", 5353)})
+        bindings = published.inspect()["HostConfig"]["PortBindings"]
+        assert bindings == {"80/tcp": [{"HostIp": "", "HostPort": ""}], "53/udp": [{"HostIp": "127.0.0.1", "HostPort": "5353"}]}
+        published.remove()
+    finally:
+        for container in engine.containers.list(all=True):
+            container.remove(force=True)
+        network.remove()
+
+
+def test_health_archives_and_events(engine: wherry.Engine, tmp_path: Path) -> None:
+    check = {"test": "test -e /tmp/good", "interval": 0.1, "retries": 1}
+    container = engine.containers.run("busybox", ["sleep", "100"], detach=True, healthcheck=check)
+    container.wait(condition="unhealthy")
+    assert not container.healthcheck()
+    container.exec_run(["touch", "/tmp/good"])
+    container.wait(condition="healthy")
+    assert container.health == "healthy"
+    assert ("A", "/tmp/good") in container.diff()
+    with open(tmp_path / "out.tar", "wb+") as file:
+        container.get_archive("/tmp/good", file.fileno())
+        file.seek(0)
+        container.put_archive("/root", file.fileno())
+    assert container.exec_run(["test", "-e", "/root/good"]).exit_code == 0
+    actions = [event["Action"] for event in engine.events(since_ns=0, filters={"container": [container.id]})]
+    assert "health_status: healthy" in actions

@@ -12,7 +12,7 @@ from support.place import CHECKOUT
 
 NAMES = (
     "AccessDenied ArchiveError BuildError Conflict Container ContainerError ContainerOptions Engine ExecResult HostError Image "
-    "InvalidArgument LaunchError MonitorError NotFound Output Pruned RegistryError StoreError StoreFull Stream Unsupported WherryError "
+    "InvalidArgument LaunchError MonitorError Network NotFound Output Pruned RegistryError StoreError StoreFull Stream Unsupported Volume WherryError "
     "__version__"
 ).split()
 

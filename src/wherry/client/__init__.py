@@ -5,15 +5,17 @@ A new kind of thing (volumes, networks) gets a module here with a collection and
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from wherry.engine import Engine as _Engine
 
 if TYPE_CHECKING:
     from wherry.client.containers import Containers
     from wherry.client.images import Images
+    from wherry.client.networks import Networks
     from wherry.client.system import System
+    from wherry.client.volumes import Volumes
 
 
 class Engine:
@@ -51,6 +53,32 @@ class Engine:
         from wherry.client.images import Images
 
         return Images(self._engine)
+
+    @property
+    def volumes(self) -> Volumes:
+        """The volumes: create, get, list, prune."""
+        from wherry.client.volumes import Volumes
+
+        return Volumes(self._engine)
+
+    @property
+    def networks(self) -> Networks:
+        """The networks: create, get, list, prune."""
+        from wherry.client.networks import Networks
+
+        return Networks(self._engine)
+
+    def events(
+        self,
+        *,
+        since_ns: int | None = None,
+        until_ns: int | None = None,
+        follow: bool = False,
+        filters: Mapping[str, Sequence[str]] | None = None,
+    ) -> Iterator[dict[str, Any]]:
+        """What has happened in the store, docker's documents, the oldest first; `follow` waits for more. Times are since the epoch."""
+        wanted = {key: list(values) for key, values in (filters or {}).items()}
+        return self._engine.system.events(since_ns=since_ns, until_ns=until_ns, follow=follow, filters=wanted)
 
     @property
     def system(self) -> System:

@@ -112,6 +112,45 @@ class Container:
         self._engine.containers.rename(self.id, name)
         self._attrs = None
 
+    def pause(self) -> None:
+        """Stop all its processes where they are. Raises Conflict, Unsupported (no control groups)."""
+        self._engine.containers.pause(self.id)
+
+    def unpause(self) -> None:
+        """Let them go on. Raises Conflict."""
+        self._engine.containers.unpause(self.id)
+
+    def healthcheck(self) -> bool:
+        """Probe its health now; whether it went well. Raises NotFound (no check), Conflict (not running)."""
+        return self._engine.containers.healthcheck(self.id)
+
+    @property
+    def health(self) -> str:
+        """starting, healthy, unhealthy, or none, as it is now."""
+        found = self.inspect()["State"].get("Health")
+        return str(found["Status"]) if found else "none"
+
+    @property
+    def ports(self) -> dict[str, Any]:
+        """Published ports as docker shows them: {"80/tcp": [{"HostIp": …, "HostPort": …}]}."""
+        return dict(self.inspect()["NetworkSettings"]["Ports"] or {})
+
+    def diff(self) -> list[tuple[str, str]]:
+        """What it changed of its image: ("A", "C" or "D", path)."""
+        return [(str(change.kind), str(change.path)) for change in self._engine.containers.diff(self.id)]
+
+    def export(self, target: str | int) -> None:
+        """Its files as a tar, to a path or a descriptor."""
+        self._engine.containers.export(self.id, target)
+
+    def get_archive(self, path: str, target: int) -> None:
+        """A file or folder of it as a tar, written to a descriptor. Raises NotFound."""
+        self._engine.containers.get_archive(self.id, path, target)
+
+    def put_archive(self, path: str, source: int) -> None:
+        """Unpack a tar, read from a descriptor, into a folder of it. Raises NotFound, ArchiveError."""
+        self._engine.containers.put_archive(self.id, path, source)
+
     def wait(self, *, condition: str = "") -> int:
         """Wait for its end and return the exit code. `condition`: stopped, running, healthy, unhealthy, next-exit, removed."""
         return self._engine.containers.wait(self.id, condition)

@@ -43,7 +43,12 @@ class ContainerOptions(TypedDict, total=False):
     """{"NAME": "value"} or ["NAME=value"]."""
     extra_hosts: Mapping[str, str]
     """{name: address}."""
+    dns: Sequence[str]
+    dns_opt: Sequence[str]
+    dns_search: Sequence[str]
     group_add: Sequence[str | int]
+    healthcheck: Mapping[str, Any]
+    """{"test": ["CMD", …] or "for a shell", "interval": s, "timeout": s, "retries": n, "start_period": s, "start_interval": s}."""
     hostname: str
     init: bool
     ipc_mode: str
@@ -68,7 +73,10 @@ class ContainerOptions(TypedDict, total=False):
     pid_mode: str
     pids_limit: int
     platform: str
+    ports: Mapping[str, Any]
+    """{"80/tcp": 8080, "53/udp": ("127.0.0.1", 5353), "443": None}: None takes a free port, a list publishes several."""
     privileged: bool
+    publish_all_ports: bool
     pull: str
     """"missing" (the default), "always" or "never"."""
     read_only: bool
@@ -128,11 +136,38 @@ def _log(value: Mapping[str, Any]) -> dict[str, Any]:
     return {"Type": value.get("type", value.get("Type")) or "", "Config": {str(k): str(v) for k, v in config.items()}}
 
 
+def _healthcheck(value: Mapping[str, Any]) -> dict[str, Any]:
+    test = value.get("test", ())
+    found: dict[str, Any] = {
+        "Test": ["CMD-SHELL", test] if isinstance(test, str) else list(test),
+        "Retries": int(value.get("retries") or 0),
+    }
+    for name, key in (
+        ("interval", "Interval"),
+        ("timeout", "Timeout"),
+        ("start_period", "StartPeriod"),
+        ("start_interval", "StartInterval"),
+    ):
+        found[key] = round(float(value.get(name) or 0) * 1_000_000_000)
+    return {key: part for key, part in found.items() if part}
+
+
+def _ports(value: Mapping[str, Any]) -> dict[str, list[dict[str, str]]]:
+    found: dict[str, list[dict[str, str]]] = {}
+    for port, targets in value.items():
+        key = str(port) if "/" in str(port) else f"{port}/tcp"
+        for target in targets if isinstance(targets, list) else [targets]:
+            address, number = target if isinstance(target, tuple) else ("", target)
+            found.setdefault(key, []).append({"HostIp": str(address), "HostPort": "" if number is None else str(number)})
+    return found
+
+
 # option → (Config's key, conversion)
 _CONFIG: dict[str, tuple[str, Any]] = {
     "domainname": ("Domainname", str),
     "entrypoint": ("Entrypoint", lambda value: [""] if value == "" else words(value)),
     "environment": ("Env", _pairs),
+    "healthcheck": ("Healthcheck", _healthcheck),
     "hostname": ("Hostname", str),
     "labels": ("Labels", _map),
     "stdin_open": ("OpenStdin", bool),
@@ -156,6 +191,9 @@ _HOST: dict[str, tuple[str, Any]] = {
     "cpuset_cpus": ("CpusetCpus", str),
     "cpuset_mems": ("CpusetMems", str),
     "devices": ("Devices", lambda value: [devices.parse(text) for text in value]),
+    "dns": ("Dns", list),
+    "dns_opt": ("DnsOptions", list),
+    "dns_search": ("DnsSearch", list),
     "extra_hosts": ("ExtraHosts", lambda value: [f"{name}:{address}" for name, address in value.items()]),
     "group_add": ("GroupAdd", lambda value: [str(group) for group in value]),
     "init": ("Init", bool),
@@ -173,6 +211,8 @@ _HOST: dict[str, tuple[str, Any]] = {
     "pid_mode": ("PidMode", str),
     "pids_limit": ("PidsLimit", int),
     "privileged": ("Privileged", bool),
+    "ports": ("PortBindings", _ports),
+    "publish_all_ports": ("PublishAllPorts", bool),
     "read_only": ("ReadonlyRootfs", bool),
     "restart_policy": ("RestartPolicy", _restart),
     "security_opt": ("SecurityOpt", list),
@@ -220,6 +260,8 @@ def request(image: str, command: Words | None, options: Mapping[str, Any]) -> Cr
             raise InvalidArgument(f"{name}: a container has no such option", hint="see wherry.ContainerOptions for all of them")
     config["Cmd"] = words(command) or None
     config["Image"] = image
+    if host["PortBindings"]:
+        config["ExposedPorts"] = {port: {} for port in host["PortBindings"]}
     specs = _mounts(options, host)
     return CreateRequest(
         image=image,
