@@ -13,7 +13,7 @@ _LEAST = 10
 
 def table(rows: Iterable[Sequence[str]]) -> str:
     """Rows, the header first, as aligned text. The last column is not padded."""
-    lines = [[_one_line(cell) for cell in row] for row in rows]
+    lines = [[one_line(cell) for cell in row] for row in rows]
     if not lines:
         return ""
     widths = [max(_LEAST, max(width(line[i]) for line in lines) + _GAP) for i in range(len(lines[0]) - 1)] if len(lines[0]) > 1 else []
@@ -24,7 +24,8 @@ def table(rows: Iterable[Sequence[str]]) -> str:
     return "\n".join(out) + "\n"
 
 
-def _one_line(cell: str) -> str:
+def one_line(cell: str) -> str:
+    """Text that nobody vouches for, without line feeds and control sequences."""
     return cell if cell.isprintable() else "".join(c if c.isprintable() or c == " " else "?" for c in cell)
 
 
