@@ -40,7 +40,7 @@ def test_what_is_to_come_is_refused_by_name(w_user: Wherry, words: str) -> None:
     assert "Traceback" not in done.stderr
 
 
-@pytest.mark.parametrize("flag", ["--cgroup-parent x", "--pod p", "--gpus all"])
+@pytest.mark.parametrize("flag", ["--cgroup-parent x", "--pod p"])
 def test_flags_to_come_are_refused_by_name(w_user: Wherry, flag: str) -> None:
     done = w_user("run", "--rm", *flag.split(), "busybox", "true")
     assert done.returncode == 125

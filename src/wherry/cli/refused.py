@@ -47,7 +47,6 @@ _RUN: dict[str, str] = {
     **_all("cpu-count cpu-percent io-maxbandwidth io-maxiops", _WINDOWS),
     "conmon-pidfile": "`inspect -f {{.State.Pid}}` has the container's",
     "env-merge": "write the whole value with -e",
-    "gpus": "name the device nodes with --device",
     "http-proxy": "the caller's proxies never reach a container; name them with -e",
     "init-ctr": _PODS,
     "init-path": "there is one built-in init",

@@ -119,7 +119,14 @@ def _start(
         from wherry.engine import accounts
 
         mounts += accounts.mounts(store, row, record)
-    oci = spec.make_spec(record["Config"], record["HostConfig"], mounts, context)
+    config, host = record["Config"], record["HostConfig"]
+    if host.get("DeviceRequests"):
+        from wherry.engine import cdi
+
+        config, host, mounts = cdi.applied(config, host, mounts, engine.warn)
+        added = config["Env"][len(record["Config"].get("Env") or ()) :]
+        context = context.replace(env=tuple(merge.overlaid(list(context.env), added)))
+    oci = spec.make_spec(config, host, mounts, context)
     fresh_overlays(store, row.id, oci)
     health: tuple[int, ...] = ()
     if record["Config"].get("Healthcheck"):
