@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import pwd
+import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -61,3 +65,35 @@ def test_the_parent_leaves_the_host_its_reserve(delegated: Wherry) -> None:
     folder = groups.of(w, "cx", "memory")
     assert folder is not None
     assert (folder.parent / "memory.max").read_text().strip().isdigit() and (folder.parent / "pids.max").read_text().strip().isdigit()
+
+
+def test_from_beside_the_tree_a_scope_is_asked_for(w_root: Wherry, rootfs: Path) -> None:
+    """A job or a login by `su` lies beside what systemd delegates: the user's manager is asked over D-Bus."""
+    if not os.environ.get("WHERRY_IN_VM"):
+        pytest.skip("runs in the virtual machine (make test-vm)")
+    user = pwd.getpwnam("tester")
+    place = Path(user.pw_dir) / "beside"
+    become = ["setpriv", f"--reuid={user.pw_uid}", f"--regid={user.pw_gid}", "--init-groups", "env", f"HOME={user.pw_dir}"]
+
+    def wherry(*words: str | Path) -> subprocess.CompletedProcess[str]:
+        command = [*become, str(w_root.command), "--root", f"{place}/store", "--runroot", f"{place}/run", *map(str, words)]
+        return subprocess.run(command, capture_output=True, text=True, timeout=300, cwd="/")
+
+    assert "/user@" not in Path("/proc/self/cgroup").read_text()
+    try:
+        assert wherry("import", rootfs, "busybox").returncode == 0
+        done = wherry("run", "-d", "--network", "none", "--name", "cx", "-m", "64m", "--pids-limit", "50", "busybox", "sleep", "1000")
+        assert done.returncode == 0 and "not in force" not in done.stderr, done
+        pid = wherry("inspect", "-f", "{{.State.Pid}}", "cx").stdout.strip()
+        group = Path(f"/proc/{pid}/cgroup").read_text().strip().removeprefix("0::")
+        assert f"/user@{user.pw_uid}.service/wherry/" in group, group
+        assert Path(f"/sys/fs/cgroup{group}/memory.max").read_text().strip() == str(64 << 20)
+        monitor = wherry("inspect", "-f", "{{.Wherry.MonitorPid}}", "cx").stdout.strip()
+        assert "/wherry-" in Path(f"/proc/{monitor}/cgroup").read_text()
+        assert wherry("exec", "cx", "true").returncode == 0
+        assert wherry("pause", "cx").returncode == 0 and wherry("unpause", "cx").returncode == 0
+    finally:
+        wherry("rm", "-f", "cx")
+        wherry("rmi", "-f", "busybox")
+    tree = Path(f"/sys/fs/cgroup/user.slice/user-{user.pw_uid}.slice/user@{user.pw_uid}.service/wherry")
+    assert [path.name for path in tree.iterdir() if path.is_dir() and len(path.name) == 64] == []

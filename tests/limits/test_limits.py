@@ -117,8 +117,9 @@ def test_all_containers_together_leave_the_host_its_reserve(w_root: Wherry) -> N
 
 def test_promising_more_memory_than_there_is_is_said(w_root: Wherry) -> None:
     total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    done = w_root("run", "--rm", "-m", f"{total - (100 << 20)}b", "busybox", "true")
+    done = w_root("run", "-d", "-m", f"{total - (100 << 20)}b", "busybox", "sleep", "1000")
     assert done.returncode == 0 and "more memory is promised than there is" in done.stderr, done
+    assert "WARNING: more memory is promised" in w_root("info").stdout
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 def info(engine: Engine) -> dict[str, Any]:
     """A document for `wherry info`. Reads the store and /proc; changes nothing."""
-    from wherry.engine import ladder
+    from wherry.engine import ladder, limits
 
     store = engine.store
     states = [actual.read(store, row).status for row in containers.everything(store.db)]
@@ -48,6 +48,7 @@ def info(engine: Engine) -> dict[str, Any]:
         "DefaultRuntime": "wherry",
         "Runtimes": {"wherry": {"path": native.path()}},
         "SecurityOptions": _security(mapping.mode),
+        "Warnings": limits.promised() or None,
         "Rootless": mapping.mode != "host",
         "Wherry": {
             "Settings": {key: {"Value": s.value, "Origin": s.origin} for key, s in config.settings().items()},

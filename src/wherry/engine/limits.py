@@ -131,6 +131,11 @@ def _reason(controller: str, parent: str, obstacle: str) -> str:
     )
 
 
+def promised() -> list[str]:
+    """What `info` says when running containers may use more memory than there is for them."""
+    return _promised(0, cgroup.places("info"))
+
+
 def _promised(wanted: int, groups: list[Group]) -> list[str]:
     """Say so when the limits of all that run add up to more memory than there is for them."""
     parent = cgroup.of_controller(groups, "memory")[1]

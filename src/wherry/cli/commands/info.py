@@ -66,4 +66,5 @@ def _text(info: dict[str, Any]) -> str:
         "Settings:",
         *(f" {key}: {setting['Value'] or '-'} ({setting['Origin']})" for key, setting in own["Settings"].items()),
     ]
+    lines += [f"WARNING: {text}" for text in info["Warnings"] or ()]
     return "\n".join(lines) + "\n"
