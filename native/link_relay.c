@@ -16,12 +16,15 @@
 #define PIPES 8               /* kept by a worker for the next that need one; these are large */
 #define PIPE_SIZE (512 * 1024)
 
+struct pair;
 struct half { /* what goes from one side to the other */
+    struct pair *pair;
     int from, to;
     int pipe[2];
     size_t held;              /* bytes in the pipe */
     size_t room;              /* of the pipe */
     int bulk, eof, shut;
+    int ended;                /* the other side has said that it will say no more: read on until there is nothing */
 };
 struct pair {
     struct half half[2];
@@ -114,6 +117,7 @@ static enum moved by_buffer(struct worker *w, struct half *h)
         return MORE;
     }
     h->bulk = n > BUFFER / 4;
+    int all = n < BUFFER && !h->ended; /* what comes later is told by another event */
     ssize_t sent = send(h->to, w->buffer, (size_t)n, MSG_DONTWAIT | MSG_NOSIGNAL);
     if (sent < 0 && errno != EAGAIN && errno != EINTR)
         return BROKEN;
@@ -124,8 +128,9 @@ static enum moved by_buffer(struct worker *w, struct half *h)
         if (take_pipe(w, h) || h->room < BUFFER || write(h->pipe[1], w->buffer + sent, (size_t)(n - sent)) != n - sent)
             return BROKEN;
         h->held = (size_t)(n - sent);
+        return MORE;
     }
-    return MORE;
+    return all ? STUCK : MORE;
 }
 
 static enum moved by_pipe(struct worker *w, struct half *h)
@@ -167,10 +172,12 @@ static enum moved move(struct worker *w, struct half *h)
     return MORE;
 }
 
-static void serve(struct worker *w, struct pair *p)
+static void serve(struct worker *w, struct pair *p, int halves)
 {
     int more = 0;
     for (int i = 0; i < 2 && !p->dead; i++) {
+        if (!(halves & 1 << i))
+            continue;
         enum moved m = move(w, &p->half[i]);
         if (m == BROKEN)
             end_pair(w, p, 1);
@@ -188,9 +195,12 @@ static void take_over(struct worker *w)
 {
     struct pair *p;
     while (read(w->inbox[0], &p, sizeof p) == sizeof p) {
-        struct epoll_event e = {.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET, .data.ptr = p};
-        if (epoll_ctl(w->epoll, EPOLL_CTL_ADD, p->half[0].from, &e) || epoll_ctl(w->epoll, EPOLL_CTL_ADD, p->half[1].from, &e))
-            end_pair(w, p, 1);
+        /* The address of the half that reads there. */
+        for (int i = 0; i < 2 && !p->dead; i++) {
+            struct epoll_event e = {.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET, .data.ptr = &p->half[i]};
+            if (epoll_ctl(w->epoll, EPOLL_CTL_ADD, p->half[i].from, &e))
+                end_pair(w, p, 1);
+        }
     }
 }
 
@@ -201,13 +211,21 @@ static void *work(void *of)
     for (;;) {
         int n = epoll_wait(w->epoll, e, 64, w->again ? 0 : -1);
         for (int i = 0; i < n; i++) {
-            struct pair *p = e[i].data.ptr;
-            if (!p) {
+            struct half *h = e[i].data.ptr;
+            if (!h) {
                 take_over(w);
                 continue;
             }
+            struct pair *p = h->pair;
+            int side = h == &p->half[1], halves = 0;
             if (p->dead)
                 continue;
+            if (e[i].events & (EPOLLRDHUP | EPOLLHUP))
+                h->ended = 1;
+            if (e[i].events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP))
+                halves |= 1 << side;
+            if ((e[i].events & EPOLLOUT) && p->half[!side].held) /* what has waited for room here */
+                halves |= 1 << !side;
             if (e[i].events & EPOLLERR) {
                 int error = 0;
                 socklen_t size = sizeof error;
@@ -218,7 +236,7 @@ static void *work(void *of)
                     continue;
                 }
             }
-            serve(w, p);
+            serve(w, p, halves);
         }
         struct pair *list = w->again;
         w->again = NULL;
@@ -228,7 +246,7 @@ static void *work(void *of)
             if (p->dead)
                 p->next = w->graves, w->graves = p;
             else
-                serve(w, p);
+                serve(w, p, 3);
         }
         while (w->graves) {
             struct pair *p = w->graves;
@@ -260,7 +278,7 @@ void relay(int a, int b)
     keep_alive(a, 60);
     keep_alive(b, 600);
     for (int i = 0; i < 2; i++)
-        p->half[i] = (struct half){.from = i ? b : a, .to = i ? a : b, .pipe = {-1, -1}};
+        p->half[i] = (struct half){.pair = p, .from = i ? b : a, .to = i ? a : b, .pipe = {-1, -1}};
     struct worker *w = workers[turn++ % workers_n];
     if (write(w->inbox[1], &p, sizeof p) != sizeof p) {
         close(a), close(b);
