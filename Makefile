@@ -6,7 +6,7 @@ SOAK ?= 200
 JOBS ?= 2
 FUZZ_SECONDS ?= 60
 
-.PHONY: help demo native test test-vm lint bench soak fuzz wheel clean
+.PHONY: help demo native test test-vm lint bench soak conformance fuzz wheel clean
 help:
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST)
 
@@ -31,6 +31,9 @@ bench: $(VENV)/.tests native ## measure against podman and docker, side by side
 
 soak: $(VENV)/.tests native ## the crash and stress tests at full length
 	@WHERRY_SOAK=$(SOAK) $(PYTHON) -m pytest tests/crash $(PYTEST)
+
+conformance: $(VENV)/.tests native ## build the fixtures of Buildah and kaniko beside docker's builder, and images that install
+	@WHERRY_SOAK=1 $(PYTHON) -m pytest tests/build/test_conformance.py tests/build/test_real.py tests/build/test_hostile.py $(PYTEST)
 
 fuzz: ## fuzz the plan decoder, the unpacker and the reader of DNS messages, FUZZ_SECONDS each
 	@tools/fuzz $(FUZZ_SECONDS)

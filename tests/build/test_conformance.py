@@ -42,6 +42,14 @@ LARGE = (
 SAMPLE = 9
 KNOWN = {
     "kaniko/dockerfiles/Dockerfile_test_multistage_args_issue_1911": "history: BuildKit says the value of an ARG since 1.12, Debian's does not",
+    "buildah/testdata/Dockerfile.margs": "history: BuildKit says the value of an ARG since 1.12, Debian's does not",
+    "buildah/dir-not-dir/Dockerfile": "only: a file of an archive that ADD unpacks does not take the place of a folder here",
+    "buildah/subdir-nofile/Dockerfile": "only: Debian's BuildKit keeps folders of which .dockerignore leaves nothing",
+    "buildah/subsubdir-nofile/Dockerfile": "folder: Debian's BuildKit keeps folders of which .dockerignore leaves nothing",
+    "buildah/subsubdir-nosubdir/Dockerfile": "folder: Debian's BuildKit keeps folders of which .dockerignore leaves nothing",
+    "buildah/exceptions-skip/Dockerfile": "volume: Debian's BuildKit misses exceptions below folders that are left out",
+    "buildah/exceptions-weirdness-1/Dockerfile": "newdir: Debian's BuildKit misses exceptions below folders that are left out",
+    "buildah/integration1/Dockerfile": "only: Debian's BuildKit misses exceptions below folders that are left out",
     "kaniko/dockerfiles/Dockerfile_test_workdir": "history: BuildKit cleans WORKDIR's path since 1.9, Debian's does not",
 }
 _UNTOLD = ("Hostname", "Image", "Domainname", "AttachStdin", "AttachStdout", "AttachStderr", "Tty", "OpenStdin", "StdinOnce")
@@ -216,6 +224,8 @@ def test_the_same_images_as_dockers_builder(docker: Docker, w_root: Wherry, root
             if theirs.returncode or ours.returncode:
                 refused += 1
                 if _is_older(theirs.stderr.decode(errors="replace")) and not ours.returncode:
+                    continue
+                if name in KNOWN and KNOWN[name].startswith("only:"):
                     continue
                 if bool(theirs.returncode) != bool(ours.returncode):
                     said = theirs.stderr.decode(errors="replace") if theirs.returncode else ours.stderr

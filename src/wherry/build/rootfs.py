@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY
 # Where one id is all there is, owners are kept here, as text "uid:gid".
 OWNER_XATTR = "user.wherry.owner"
+_MAX_LINKS = 40
 _DATABASE_LIMIT = 4 << 20
 
 
@@ -88,7 +89,7 @@ class RootFs:
             raise OSError(errno.EXDEV, "it lies outside", name)
         return name[len(prefix) :]
 
-    def make_folders(self, path: str, owner: tuple[int, int] | None = None, mode: int = 0o755) -> int:
+    def make_folders(self, path: str, owner: tuple[int, int] | None = None, mode: int = 0o755, links: int = 0) -> int:
         """`mkdir -p`, links on the way followed inside the root; a descriptor of the last folder. Raises OSError."""
         wanted = [part for part in path.split("/") if part and part != "."]
         done = ""
@@ -102,8 +103,10 @@ class RootFs:
                 try:
                     os.mkdir(part, mode, dir_fd=fd)
                 except FileExistsError:
-                    raise OSError(errno.ENOENT, "a link leads to nothing", done) from None
-                following = os.open(part, _FOLDER | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=fd)
+                    # A link that leads to nothing: what it names is made, inside the root.
+                    following = self._behind(os.readlink(part, dir_fd=fd), os.path.dirname(done), owner, mode, links)
+                else:
+                    following = os.open(part, _FOLDER | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=fd)
                 os.fchmod(following, mode)
                 if owner is not None:
                     self.give(following, owner)
@@ -111,6 +114,11 @@ class RootFs:
                 os.close(fd)
             fd = following
         return fd
+
+    def _behind(self, target: str, folder: str, owner: tuple[int, int] | None, mode: int, links: int) -> int:
+        if links >= _MAX_LINKS:
+            raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), target)
+        return self.make_folders(target if target.startswith("/") else f"{folder}/{target}", owner, mode, links + 1)
 
     def give(self, fd: int, owner: tuple[int, int]) -> None:
         """Set the owner of an open file or folder."""

@@ -306,4 +306,4 @@ def is_tar_header(block: bytes) -> bool:
         wanted = int(field, 8)
     except ValueError:
         return False
-    return sum(block[:148]) + 8 * 32 + sum(block[156:512]) == wanted and any(block[:100])
+    return sum(block[:148]) + 8 * 32 + sum(block[156:512]) == wanted

@@ -152,7 +152,11 @@ def _leave_upper(folder: str) -> None:
 
 
 def _workdir(root: RootFs, action: dict[str, Any], _made: dict[str, int], _mount: str) -> None:
-    owner = root.owner(action["user"]) if action["user"] else None
+    try:
+        owner = root.owner(action["user"]) if action["user"] else None
+    except ValueError:
+        # A USER that nobody has yet is no error before something runs as it.
+        owner = None
     os.close(root.make_folders(action["path"], owner))
 
 
