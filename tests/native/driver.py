@@ -91,7 +91,11 @@ class Process:
             self.send(WAIT)
         out, err = [], []
         while True:
-            kind, _tag, payload = received(self.attach.recv(RECORD))
+            try:
+                data = self.attach.recv(RECORD)
+            except ConnectionResetError:  # it closed with our last word unread; what it had said before is still there
+                data = self.attach.recv(RECORD)
+            kind, _tag, payload = received(data)
             if kind == STDOUT:
                 out.append(payload)
             elif kind == STDERR:
