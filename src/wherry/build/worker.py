@@ -127,6 +127,15 @@ def _layer(job: dict[str, Any], single: bool) -> dict[str, Any]:
     return made
 
 
+def _copy_into(job: dict[str, Any], single: bool) -> dict[str, Any]:
+    """Work in the root of a container that has its own upper folder already."""
+    made = {"entries": 0, "bytes": 0, "latest_ns": 0}
+    with RootFs(job["lowers"], job["mnt"], upper=job["upper"], work=job["work"], single=single) as root:
+        for number, action in enumerate(job["actions"]):
+            _ACTIONS[action["do"]](root, action, made, f"{job['folder']}/from{number}")
+    return made
+
+
 def _same_root(job: dict[str, Any], single: bool) -> None:
     """A new upper folder looks like the root below it: what is seen of a merged root is its upper folder's attributes."""
     fd, like = os.open(job["path"], _FOLDER), os.open(job["like"], _FOLDER)
@@ -442,6 +451,7 @@ def _size(job: dict[str, Any], _single: bool) -> dict[str, int]:
 
 
 _JOBS: dict[str, Callable[[dict[str, Any], bool], Any]] = {
+    "copy-into": _copy_into,
     "digest": _digest,
     "export": _export,
     "extract": _extract,

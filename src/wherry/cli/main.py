@@ -26,7 +26,7 @@ def main(argv: list[str] | None = None) -> NoReturn:
     os.umask(0o022)
     _set_right_what_the_caller_left()
     try:
-        code = run(sys.argv[1:] if argv is None else argv)
+        code = run(_words() if argv is None else argv)
     except BrokenPipeError:
         code = 141
     except KeyboardInterrupt:
@@ -38,6 +38,11 @@ def main(argv: list[str] | None = None) -> NoReturn:
     finally:
         _flush()
     os._exit(code)
+
+
+def _words() -> list[str]:
+    """The command line; called as `buildah`, it is the group of that name."""
+    return ["buildah", *sys.argv[1:]] if os.path.basename(sys.argv[0]) == "buildah" else sys.argv[1:]
 
 
 def _set_right_what_the_caller_left() -> None:
@@ -64,6 +69,11 @@ def run(words: list[str]) -> int:
         return _report(context, error, "")
     if context.finished is not None:
         return context.finished
+    if words[:1] == ["buildah"] and words[1:2] and words[1].startswith("-"):
+        try:
+            words = _buildah_globals(context, words)
+        except WherryError as error:
+            return _report(context, error, "")
     path, count = table.find(words)
     if not path:
         return _no_command(context, words)
@@ -82,6 +92,12 @@ def run(words: list[str]) -> int:
         raise
     except Exception as error:
         return _unexpected(context, error)
+
+
+def _buildah_globals(context: Context, words: list[str]) -> list[str]:
+    from wherry.cli import buildah_globals
+
+    return ["buildah", *buildah_globals.taken(context, words[1:])]
 
 
 def _load(name: str) -> Any:

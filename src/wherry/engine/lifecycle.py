@@ -15,6 +15,8 @@ from wherry.store import actual, containers, events, removal
 from wherry.store.locks import FolderLock
 
 TYPE_CHECKING = False
+# In the labels of a working container (engine/working.py).
+MARK = '"io.wherry.working"'
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -340,7 +342,7 @@ def prune(engine: Engine, filters: dict[str, list[str]]) -> tuple[list[str], int
     doomed: list[ContainerRow] = []
     freed = 0
     for row in containers.everything(store.db):
-        if actual.read(store, row).alive or not chosen(row.created_ns, row.labels()):
+        if MARK in row.labels_text or actual.read(store, row).alive or not chosen(row.created_ns, row.labels()):
             continue
         freed += tree_bytes(store.path("containers", row.id, "over", "upper"))
         _set_aside(store, row, None)

@@ -10,6 +10,8 @@ from wherry.model.container import ContainerSummary
 from wherry.store import actual, containers
 
 TYPE_CHECKING = False
+# In the labels of a working container (engine/working.py).
+MARK = '"io.wherry.working"'
 if TYPE_CHECKING:
     from typing import Any
 
@@ -27,6 +29,9 @@ def listing(engine: Engine, *, all: bool, last: int, filters: dict[str, list[str
     for row in containers.everything(store.db, with_record=True):
         if last >= 0 and len(found) >= last:
             break
+        if MARK in row.labels_text:
+            # Image builders' working containers are no containers that somebody runs: `buildah containers` has them.
+            continue
         state = actual.read(store, row)
         if not (stopped_too or state.alive) or not chosen(row, state):
             continue

@@ -103,6 +103,9 @@ def uses_host_ids(host: dict[str, Any]) -> bool:
 
 def wants_own_ids(store: Store, host: dict[str, Any]) -> bool:
     """Whether the container leases a range of host ids: those of root, unless they use the host's or another one's."""
+    if os.environ.get(userns.MARK) == "1":
+        # Inside of `unshare` there are the user's ids and no others.
+        return False
     return store.uid == 0 and userns.current().mode == "host" and not uses_host_ids(host) and not joined_container(host)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 from wherry.cli.options import Option, Parsed
 from wherry.engine.transfer import Access
 from wherry.errors import UsageError
@@ -35,7 +37,7 @@ def access(parsed: Parsed) -> Access:
         tls_verify=parsed.tls_verify if "tls-verify" in parsed.given else None,
         retries=parsed.retry,
         retry_delay_s=_delay_s(parsed.retry_delay),
-        policy=parsed.signature_policy,
+        policy=parsed.signature_policy or os.environ.get("WHERRY_SIGNATURE_POLICY", ""),
     )
 
 
