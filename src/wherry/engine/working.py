@@ -324,4 +324,9 @@ def remove(engine: Engine, name: str) -> str:
     except OSError:
         pass  # it was never mounted
     engine.containers.remove(found.row.id, force=True)
+    # Of one from scratch, nothing else has the layer.
+    changes = layers.Changes(engine.store)
+    with engine.store.db.transaction():
+        changes.drop_unused()
+    changes.finish()
     return found.row.id
