@@ -6,6 +6,7 @@ import hashlib
 import os
 import shutil
 
+from wherry.build import git
 from wherry.build.context import Context
 from wherry.build.fetch import Fetcher
 from wherry.build.ignore import Ignore
@@ -80,7 +81,7 @@ def _actions(engine: Engine, sources: list[str], target: str, wishes: CopyWishes
     fetcher = Fetcher(scratch, engine.store.path("cache", "http"), {})
     found = []
     for source in sources:
-        if wishes.add and fetcher.is_remote(source):
+        if wishes.add and git.is_remote(source):
             found.append({**shared, **_fetched(fetcher, source, target, digests)})
         else:
             found.append({**shared, **_local(source, target, wishes, digests)})
