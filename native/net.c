@@ -99,7 +99,7 @@ int net_prepare(const struct plan *plan, int status, int first)
             return -1;
         if (op.code == OP_NFT && (op.f[2].i & 2) && !first)
             continue;
-        if (op.code == OP_NFT && op.f[0].len && nfnl_batch(op.f[0].raw, op.f[0].len) && !(op.f[2].i & 1)
+        if (op.code == OP_NFT && op.f[0].len && nfnl_batch(op.f[0].raw, op.f[0].len, 0) && !(op.f[2].i & 1)
             && errno != EEXIST)
             return failed(status, &op, "the rules of nftables");
     }
@@ -212,7 +212,7 @@ void net_over(const struct plan *plan)
     plan_rewind(plan, &c);
     while (plan_next(&c, &op) && !net_ends(&op))
         if (op.code == OP_NFT && op.f[1].len)
-            nfnl_batch(op.f[1].raw, op.f[1].len);
+            nfnl_batch(op.f[1].raw, op.f[1].len, 1);
 }
 
 void net_enter_root(const struct plan *plan, const struct report *report)

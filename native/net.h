@@ -30,5 +30,5 @@ int rtnl_up(struct rtnl *k, const char *name);
 int rtnl_address(struct rtnl *k, const char *name, const char *text); /* ADDRESS/PREFIX */
 int rtnl_route(struct rtnl *k, const char *name, const char *text); /* default|ADDRESS/PREFIX [via ADDRESS] */
 int rtnl_delete(struct rtnl *k, const char *name);
-int nfnl_batch(const void *data, size_t n); /* messages as they are; 0, or -1 with errno of the first that failed */
+int nfnl_batch(const void *data, size_t n, int last); /* messages as they are; 0, or -1 with errno of the first that failed */
 #endif

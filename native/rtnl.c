@@ -3,6 +3,7 @@
 #include "rnet.h"
 #include <arpa/inet.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/if_addr.h>
 #include <linux/if_link.h>
 #include <linux/netfilter/nfnetlink.h>
@@ -348,10 +349,10 @@ static int one_batch(int fd, const uint8_t *p, size_t n)
 }
 
 /* Several batches behind each other: each is in force as a whole or not at all, and a failed one doesn't keep the next. */
-int nfnl_batch(const void *data, size_t n)
+int nfnl_batch(const void *data, size_t n, int last)
 {
     const uint8_t *p = data;
-    int first = 0, much = 1 << 20, room = (int)n + 65536;
+    int first = 0, much = 1 << 20, room = (int)n + 65536, fd = -1;
     for (size_t at = 0, begun = 0; at + NLMSG_HDRLEN <= n;) {
         struct nlmsghdr h;
         memcpy(&h, p + at, sizeof h);
@@ -360,17 +361,28 @@ int nfnl_batch(const void *data, size_t n)
         at += NLMSG_ALIGN(h.nlmsg_len);
         if (h.nlmsg_type != NFNL_MSG_BATCH_END)
             continue;
-        /* A socket of its own: the answers of a failed one are not told apart from the next one's. */
-        int fd = net_socket(NETLINK_NETFILTER);
-        if (fd < 0)
-            return -1;
-        if (setsockopt(fd, SOL_SOCKET, SO_SNDBUFFORCE, &room, sizeof room))
-            setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &room, sizeof room);
-        setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &much, sizeof much);
-        if (one_batch(fd, p + begun, at - begun) && !first)
-            first = errno;
-        close(fd);
+        if (fd < 0) {
+            fd = net_socket(NETLINK_NETFILTER);
+            if (fd < 0)
+                return -1;
+            if (setsockopt(fd, SOL_SOCKET, SO_SNDBUFFORCE, &room, sizeof room))
+                setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &room, sizeof room);
+            setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &much, sizeof much);
+        }
+        if (one_batch(fd, p + begun, at - begun)) {
+            if (!first)
+                first = errno;
+            /* The rest of its answers would be taken for the next one's. */
+            close(fd);
+            fd = -1;
+        }
         begun = at;
     }
+    /* The kernel waits for all processors, 10 ms, when a socket is closed after something was taken away: so the last one of a
+     * monitor stays, at a high number, and is closed after all that others wait for. */
+    if (fd >= 0 && last)
+        fcntl(fd, F_DUPFD_CLOEXEC, 900);
+    if (fd >= 0)
+        close(fd);
     return first ? (errno = first, -1) : 0;
 }

@@ -37,9 +37,10 @@ def chosen(store: Store, host: dict[str, Any], requests: tuple[EndpointRequest, 
     if mode in SPECIAL or mode.startswith("container:"):
         _refuse_for(mode, host, requests)
         return ()
-    from wherry.engine.networks import ensure_predefined
+    if not store.db.row("SELECT 1 FROM networks WHERE name = 'bridge'"):
+        from wherry.engine.networks import ensure_predefined
 
-    ensure_predefined(store)
+        ensure_predefined(store)
     if not requests:
         from wherry.model.network import EndpointRequest as Request
 

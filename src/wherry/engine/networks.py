@@ -248,10 +248,12 @@ class Networks:
             return
         lock = links.rules_lock(store, shared=False)
         try:
-            for row in networks.everything(store.db):
-                if row.driver == "bridge":
-                    netlink.delete_link(row.link)
-            from wherry.network import rules
+            from wherry.network import neighbours, rules
+
+            mine = [row.link for row in networks.everything(store.db) if row.driver == "bridge"]
+            neighbours.forget(mine)
+            for link in mine:
+                netlink.delete_link(link)
 
             netlink.send_batch(rules.whole(links.table(store), links.veths(store), [], [], []))
         finally:

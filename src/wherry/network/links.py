@@ -181,6 +181,9 @@ def bring_up(store: Store, rows: list[NetworkRow]) -> None:
                 _bridge(row)
         _forwarding(rows)
         netlink.send_batch(batch(store))
+        from wherry.network import neighbours
+
+        neighbours.let_through([row.link for row in networks.everything(store.db) if row.driver == "bridge"])
     finally:
         lock.__exit__()
 
@@ -224,6 +227,9 @@ def take_down(store: Store, row: NetworkRow) -> None:
     """A network that is no more: its bridge goes, and the rules without it come."""
     lock = rules_lock(store, shared=False)
     try:
+        from wherry.network import neighbours
+
+        neighbours.forget([row.link])
         netlink.delete_link(row.link)
         netlink.send_batch(batch(store))
     finally:
