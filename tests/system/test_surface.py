@@ -13,7 +13,6 @@ GROUPED = [f"container {c}" for c in "run create start stop kill restart rm ls i
 GROUPED += [f"image {c}" for c in "import load ls rm tag untag history inspect exists prune".split()]
 GROUPED += [f"system {c}" for c in "df prune info check".split()]
 LATER = ["plugin ls", "kube play x", "swarm init", "pod ps"]
-LATER = ["plugin ls", "kube play x", "swarm init", "pod ps"]
 
 
 @pytest.mark.parametrize("verb", [*COMMANDS, *GROUPED, "container", "image", "system", ""])
