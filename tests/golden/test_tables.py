@@ -64,7 +64,7 @@ HISTORY = [
 DISK = {
     "Images": {"TotalCount": 2, "Active": 1, "SizeBytes": 5_577_484, "ReclaimableBytes": 123, "Items": IMAGES},
     "Containers": {"TotalCount": 3, "Active": 1, "SizeBytes": 7404, "ReclaimableBytes": 6170, "Items": CONTAINERS},
-    "LocalVolumes": {"TotalCount": 0, "Active": 0, "SizeBytes": 0, "ReclaimableBytes": 0},
+    "LocalVolumes": {"TotalCount": 0, "Active": 0, "SizeBytes": 0, "ReclaimableBytes": 0, "Items": []},
     "BuildCache": {"TotalCount": 0, "Active": 0, "SizeBytes": 0, "ReclaimableBytes": 0},
 }
 
@@ -99,7 +99,7 @@ class FakeEngine:
             return ids, 6170
         if self.asked.startswith("image"):
             return gone, 5_577_361
-        return {"ContainersDeleted": ids, "ImagesDeleted": gone, "SpaceReclaimed": 5_583_531}
+        return {"ContainersDeleted": ids, "VolumesDeleted": [], "ImagesDeleted": gone, "SpaceReclaimed": 5_583_531}
 
     asked = ""
 

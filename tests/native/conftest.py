@@ -40,7 +40,7 @@ def who(request: pytest.FixtureRequest, reachable: Path) -> Iterator[users.User]
     if kind == "root":
         yield users.root()
         return
-    user = users.make(f"wn{os.getpid()}{kind[0]}", reachable / f"native-{kind}", subids=kind == "user")
+    user = users.make(f"wn{os.getpid()}{kind[0]}", reachable / f"native-{kind}-{os.urandom(2).hex()}", subids=kind == "user")
     user.home.chmod(0o755)
     yield user
     users.remove(user)
