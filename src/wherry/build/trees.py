@@ -73,7 +73,7 @@ class Tree(RootFs):
     def __init__(self, job: dict[str, Any], single: bool) -> None:
         self.read_only = bool(job.get("read_only"))
         if _joined >= 0:
-            self.single, self.writable = single, True
+            self.single, self.writable, self.upper_fd = single, True, -1
             self.fd = os.dup(_joined)
             return
         super().__init__(job["lowers"], job["mnt"], upper=job.get("upper", ""), work=job.get("work", ""), single=single)
