@@ -49,14 +49,16 @@ def test_data_outlives_containers(w: Wherry) -> None:
     assert done.returncode == 1 and "Read-only file system" in done.stderr
 
 
-@pytest.mark.parametrize("name", ["x", "-x", "../x", "a/b", "a b", ".hidden", "ü1", "x" * 201])
-def test_names_that_are_none(w: Wherry, name: str) -> None:
-    done = w("volume", "create", "--", name)
-    assert done.returncode == 1 and "volume name" in done.stderr
+def test_names_that_are_none(w_user: Wherry) -> None:
+    w = w_user
+    for name in ("x", "-x", "../x", "a/b", "a b", ".hidden", "ü1", "x" * 201):
+        done = w("volume", "create", "--", name)
+        assert done.returncode == 1 and "volume name" in done.stderr
     assert names(w) == []
 
 
-def test_list_and_inspect(w: Wherry) -> None:
+def test_list_and_inspect(w_user: Wherry) -> None:
+    w = w_user
     w.ok("volume", "create", "--label", "a=1", "one")
     w.ok("volume", "create", "two")
     shell(w, "-v", "two:/d", script="dd if=/dev/zero of=/d/x bs=1024 count=100 2>/dev/null")
@@ -207,7 +209,8 @@ def test_overlay_and_chown_of_a_volume(w: Wherry) -> None:
         assert shell(w, "-u", "alice", "-v", "base:/d:U", script="echo mine > /d/x && stat -c %u /d/x") == "1000"
 
 
-def test_driver_options(w: Wherry) -> None:
+def test_driver_options(w_user: Wherry) -> None:
+    w = w_user
     folder = w.folder("dev")
     (folder / "x").write_text("from the host")
     w.ok("volume", "create", "-o", "type=none", "-o", "o=bind,ro", "-o", f"device={folder}", "bound")
@@ -222,7 +225,8 @@ def test_driver_options(w: Wherry) -> None:
     assert names(w) == ["bound"]
 
 
-def test_df_and_system_prune(w: Wherry) -> None:
+def test_df_and_system_prune(w_user: Wherry) -> None:
+    w = w_user
     shell(w, "-v", "/a", "-v", "stay:/b", script="true")
     w.ok("create", "--name", "x1", "-v", "/a", "busybox")
     assert w.ok("system", "df", "--format", "{{.Type}} {{.TotalCount}}").splitlines()[2] == "Local Volumes 2"
@@ -231,7 +235,8 @@ def test_df_and_system_prune(w: Wherry) -> None:
     assert "Deleted Volumes:" in out and names(w) == ["stay"]
 
 
-def test_two_creations_of_one_name(w: Wherry) -> None:
+def test_two_creations_of_one_name(w_user: Wherry) -> None:
+    w = w_user
     both = [w.popen("volume", "create", "same") for _ in range(4)]
     for process in both:
         out, err = process.communicate()
@@ -249,3 +254,21 @@ def test_tmpfs_volume_is_shared_and_ends_with_its_containers(w: Wherry) -> None:
     w.ok("rm", "-f", "t1")
     w.until(lambda: not Path(f"/proc/{pid}").exists())
     assert shell(w, "-v", "mem:/m", script="ls /m") == ""
+
+
+def test_python_api(w_user: Wherry) -> None:
+    code = (
+        "import wherry, io\n"
+        "with wherry.Engine() as e:\n"
+        "    v = e.volumes.create('api', labels={'a': 'b'})\n"
+        "    v.snapshot('s1'); c = v.clone('twin'); v.restore('s1')\n"
+        "    print([x.name for x in e.volumes.list()], v.attrs['Labels'], v.containers, v.snapshots(), c.size)\n"
+        "    c.remove(); v.remove(); e.secrets.create('s', b'x'); print(e.secrets.list(), e.secrets.exists('s')); e.secrets.remove('s')\n"
+    )
+    w = w_user
+    env = {"WHERRY_ROOT": str(w.root), "WHERRY_RUNROOT": str(w.runroot)}
+    done = w.host(w.command.parent / "python", "-I", w.file("p.py", code), env=env)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "['api', 'twin'] {'a': 'b'} [] ['s1'] 0\n['s'] True\n"
+    told = w.ok("events", "--since", "1m", "--until", "0s", "--filter", "type=volume", "--format", "{{.Action}} {{.Actor.ID}}")
+    assert {"create api", "create twin", "destroy twin", "destroy api"} <= set(told.splitlines())

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from wherry.client.containers import Containers
     from wherry.client.images import Images
     from wherry.client.networks import Networks
+    from wherry.client.secrets import Secrets
     from wherry.client.system import System
     from wherry.client.volumes import Volumes
 
@@ -53,6 +54,13 @@ class Engine:
         from wherry.client.images import Images
 
         return Images(self._engine)
+
+    @property
+    def secrets(self) -> Secrets:
+        """The secrets: create, exists, list, remove."""
+        from wherry.client.secrets import Secrets
+
+        return Secrets(self._engine)
 
     @property
     def volumes(self) -> Volumes:

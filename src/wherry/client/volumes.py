@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import builtins
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from wherry.client.containers import Filters, Pruned, lists
 
@@ -36,6 +36,46 @@ class Volume:
     def remove(self, *, force: bool = False) -> None:
         """Remove it with its data. Raises Conflict when a container refers to it; `force`: it may be missing."""
         self._engine.volumes.remove(self.name, force=force)
+
+    @property
+    def containers(self) -> builtins.list[str]:
+        """Ids of the containers that refer to it, also of stopped ones."""
+        return [str(container_id) for container_id in self.attrs["Wherry"]["Containers"]]
+
+    @property
+    def size(self) -> int:
+        """Bytes on disk. Raises Unsupported where its data lie elsewhere."""
+        return self._engine.volumes.disk_usage([self.name])[0][1]
+
+    def export(self, file: BinaryIO) -> None:
+        """Write its content as a tar archive to a file (one with a descriptor)."""
+        file.flush()
+        self._engine.volumes.export(self.name, file.fileno())
+
+    def load(self, source: str | BinaryIO) -> None:
+        """Unpack a tar archive over what it has: a path, or a file with a descriptor. All or nothing. Raises ArchiveError."""
+        self._engine.volumes.import_(self.name, source if isinstance(source, str) else source.fileno())
+
+    def snapshot(self, label: str) -> None:
+        """Keep what it has now; containers that write to it are frozen meanwhile."""
+        self._engine.volumes.snapshot(self.name, label)
+
+    def snapshots(self) -> builtins.list[str]:
+        """Labels, oldest first."""
+        return [label for label, _at in self._engine.volumes.snapshots(self.name)]
+
+    def restore(self, label: str) -> None:
+        """Give it what it had at a snapshot. Raises Conflict while a container runs with it."""
+        self._engine.volumes.restore(self.name, label)
+
+    def clone(self, name: str) -> Volume:
+        """A new volume with the same content."""
+        self._engine.volumes.clone(self.name, name)
+        return Volume(self._engine, name)
+
+    def flush(self, timeout: float | None = None) -> builtins.list[str]:
+        """Wait until all that was written to an S3 volume is in its bucket; what is not after `timeout` seconds."""
+        return [path for path, _size in self._engine.volumes.flush(self.name, timeout)]
 
 
 class Volumes:

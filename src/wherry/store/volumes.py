@@ -166,7 +166,7 @@ def drop_unplaced(store: Store, marker: str) -> None:
 
 
 def make_ready(store: Store, name: str, staged: str = "") -> None:
-    """Give a new volume its folder: `staged` (a folder of staging/ with a _data), or an empty one. Idempotent, kill -9 at any instant."""
+    """Give a new volume its folder, and tell of it: `staged` (a folder of staging/ with a _data), or an empty one. Idempotent, kill -9 at any instant."""
     place = folder(store, name)
     if not staged and not os.path.isdir(place):
         staged = store.staging("volume")
@@ -178,12 +178,16 @@ def make_ready(store: Store, name: str, staged: str = "") -> None:
         # Under the transaction nobody else makes or removes it; a folder that is there already was renamed by somebody who was killed
         # before the next statement, and is whole.
         with store.db.transaction() as db:
-            row = db.row("SELECT ready FROM volumes WHERE name = ?", (name,))
+            row = db.row("SELECT ready, driver FROM volumes WHERE name = ?", (name,))
             if row is None:
                 raise NotFound(f"get {name}: no such volume")
             if not row[0]:
                 _rename(staged, place)
                 db.execute("UPDATE volumes SET ready = 1 WHERE name = ?", (name,))
+        if not row[0]:
+            from wherry.store import events
+
+            events.append(store, "volume", "create", name, {"driver": row[1]})
     else:
         store.db.execute("UPDATE volumes SET ready = 1 WHERE name = ?", (name,))
 
@@ -216,7 +220,7 @@ def remove(store: Store, name: str, *, cancelled: bool = False) -> None:
     """Remove a volume that nothing refers to. Raises NotFound, Conflict with docker's words."""
     doomed = f"{STAGED}{os.urandom(6).hex()}-{name.replace('-', '+')}"
     with store.db.transaction() as db:
-        row = db.row("SELECT doomed FROM volumes WHERE name = ?", (name,))
+        row = db.row("SELECT doomed, driver FROM volumes WHERE name = ?", (name,))
         if row is None or row[0] and not cancelled:
             raise NotFound(f"get {name}: no such volume")
         ids = users_of(db, name)
@@ -225,8 +229,9 @@ def remove(store: Store, name: str, *, cancelled: bool = False) -> None:
         snapshots = _set_aside_snapshots(store, db, name)
         moved = _set_aside(store, name, doomed)
         db.execute("DELETE FROM volumes WHERE name = ?", (name,))
-    from wherry.store import removal
+    from wherry.store import events, removal
 
+    events.append(store, "volume", "destroy", name, {"driver": row[1]})
     removal.drop_trees(store, ([doomed] if moved else []) + snapshots)
 
 
