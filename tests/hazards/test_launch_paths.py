@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from support import leaks
 from support.engine import Wherry
 from support.hostile import MakeImage, fifo, file, folder, link
 from support.powercut import end_processes
@@ -30,10 +31,6 @@ def is_untouched(bait: Path) -> bool:
     return os.listdir(bait) == ["file"] and (bait / "file").read_text() == "untouched"
 
 
-def mounts_of_host() -> list[str]:
-    return [line.split(" ", 4)[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()]
-
-
 def harmless(w: Wherry, done: subprocess.CompletedProcess[str]) -> None:
     assert "Traceback" not in done.stderr, done.stderr
 
@@ -51,13 +48,13 @@ def test_bind_destination_stays_in_the_root(w: Wherry, make_image: MakeImage, ba
         "of a parent": (link("target", str(bait.parent)), f"/target/{bait.name}"),
         "to a file": (link("target", f"{UP}{bait}/file/x"), "/target"),
     }[shape]
-    before = mounts_of_host()
+    before = leaks.host_mounts(w)
     done = w(
         "run", "--rm", "-v", f"{source}:{destination}", make_image(member), "sh", "-c", f"cat {destination}/mine; touch {destination}/new"
     )
     harmless(w, done)
     assert is_untouched(bait)
-    assert mounts_of_host() == before
+    assert leaks.host_mounts(w) == before
     if done.returncode == 0:
         assert done.stdout == "mine" and (source / "new").exists()
 
@@ -74,11 +71,11 @@ def test_other_destinations_stay_in_the_root(w: Wherry, make_image: MakeImage, b
 @pytest.mark.parametrize("target", ["bait", "/etc", "."])
 def test_system_folders_as_links(w: Wherry, make_image: MakeImage, bait: Path, name: str, target: str) -> None:
     """CVE-2026-47766, CVE-2026-41579 and their like: /proc, /sys or /dev of the image is a link. Refused, or the link is not followed."""
-    before = mounts_of_host()
+    before = leaks.host_mounts(w)
     image = make_image(link(name, f"{UP}{bait}" if target == "bait" else target))
     done = w("run", "--rm", image, "sh", "-c", "stat -f -c %T /proc; cat /proc/self/mountinfo; cat /etc/passwd | head -n 1")
     harmless(w, done)
-    assert is_untouched(bait) and mounts_of_host() == before
+    assert is_untouched(bait) and leaks.host_mounts(w) == before
     if done.returncode == 0:
         lines = done.stdout.splitlines()
         assert lines[0] == "proc", done.stdout
@@ -259,10 +256,10 @@ def test_old_root_is_gone(w: Wherry) -> None:
 
 
 def test_mounts_of_a_container_do_not_reach_the_host(w: Wherry, bait: Path) -> None:
-    before = mounts_of_host()
+    before = leaks.host_mounts(w)
     script = "mount -t tmpfs t /tmp; mount -t tmpfs t /data; umount -l /sys; umount -l /proc; echo done"
     w.ok("run", "--rm", "--privileged", "-v", f"{bait}:/data", "busybox", "sh", "-c", f"{script} 2>/dev/null")
-    assert mounts_of_host() == before
+    assert leaks.host_mounts(w) == before
 
 
 # traps 6 and 7: locked mounts, read-only down to the last

@@ -14,6 +14,19 @@ def mounts(w: Wherry) -> list[str]:
     return [line for line in Path("/proc/self/mountinfo").read_text().splitlines() if str(w.base) in line]
 
 
+def host_mounts(w: Wherry) -> list[str]:
+    """All mounts of the machine, without those that the tests of another process make meanwhile."""
+    worker = os.environ.get("PYTEST_XDIST_WORKER")
+    ours = (f"/popen-{worker}/", f"/{w.base.parent.name}/")
+    found = []
+    for line in Path("/proc/self/mountinfo").read_text().splitlines():
+        theirs = worker and ("/pytest-of-" in line or "/wherry-test-" in line) and not any(name in line for name in ours)
+        if not theirs:
+            # without the ids of the mount and its parent, and its device
+            found.append(line.split(" ", 3)[3])
+    return sorted(found)
+
+
 def processes(w: Wherry) -> list[str]:
     """Processes that belong to the store: by their words, by their control group, or by their user (made for the tests)."""
     found = []
