@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from support.engine import Wherry
+from support.engine import Wherry, kill
 
 MEGABYTES = 40
 
@@ -26,9 +26,10 @@ def small(request: pytest.FixtureRequest, w_root: Wherry, tmp_path: Path) -> Ite
         if not shutil.which("mkfs.ext4"):
             pytest.skip("no mkfs.ext4 here")
         image = tmp_path / "disk"
+        # Blocks as large as a page, as on every disk that isn't tiny: SQLite's shared index is not safe on a full disk with smaller ones.
         with image.open("wb") as file:
             file.truncate(MEGABYTES << 20)
-        subprocess.run(["mkfs.ext4", "-q", "-m", "0", str(image)], check=True)
+        subprocess.run(["mkfs.ext4", "-q", "-m", "0", "-b", "4096", str(image)], check=True)
         words = ["mount", "-o", "loop", str(image), str(base)]
     done = subprocess.run(words, capture_output=True, text=True)
     if done.returncode:
@@ -41,8 +42,11 @@ def small(request: pytest.FixtureRequest, w_root: Wherry, tmp_path: Path) -> Ite
         yield w
         w("rm", "-f", *(w("ps", "-aq").stdout.split() or ["-"]))
     finally:
+        for name in os.listdir(w.runroot / "live") if w.runroot.is_dir() else ():
+            kill(int(name.partition(".")[0]))  # whatever went wrong, nothing of it may stay
+        w("network", "down")  # nor the links of a store that is about to be gone
         shutil.rmtree(w.runroot, ignore_errors=True)
-        subprocess.run(["umount", str(base)], check=True)
+        w.until(lambda: subprocess.run(["umount", str(base)], capture_output=True).returncode == 0)
 
 
 ROOTFS: list[bytes] = []

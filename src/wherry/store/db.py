@@ -34,15 +34,25 @@ class Database:
         try:
             if not os.path.exists(path):
                 _make_private(path)
-            self._connection = _sqlite3.connect(path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False)
-            self._connection.execute(f"PRAGMA wal_autocheckpoint={_CHECKPOINT_PAGES}")
-            self._connection.execute("PRAGMA synchronous=FULL")
-            self._connection.execute("PRAGMA foreign_keys=ON")
-            version = self._connection.execute("PRAGMA user_version").fetchone()[0]
+            try:
+                version = self._open()
+            except _sqlite3.Error as error:
+                # On a full disk not even the index that readers share can be made: what the store has put aside is for this.
+                if not _is_of_a_full_disk(error) or not _use_reserve(path):
+                    raise
+                version = self._open()
         except _sqlite3.Error as error:
             raise _translated(error, path) from error
         if version != schema.VERSION:
             self._migrate(version)
+
+    def _open(self) -> int:
+        """Connect; the version of the schema."""
+        self._connection = _sqlite3.connect(self.path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False)
+        self._connection.execute(f"PRAGMA wal_autocheckpoint={_CHECKPOINT_PAGES}")
+        self._connection.execute("PRAGMA synchronous=FULL")
+        self._connection.execute("PRAGMA foreign_keys=ON")
+        return int(self._connection.execute("PRAGMA user_version").fetchone()[0])
 
     def _migrate(self, version: int) -> None:
         if version > schema.VERSION:
@@ -103,6 +113,19 @@ class Database:
     def close(self) -> None:
         """Close the connection: for long-lived programs that open several stores. Commands leave by os._exit instead."""
         self._connection.close()
+
+
+def _is_of_a_full_disk(error: Exception) -> bool:
+    return "disk I/O error" in str(error) or "full" in str(error)
+
+
+def _use_reserve(path: str) -> bool:
+    """Give back the reserve beside the database (store/reserve.py). Whether there was one."""
+    try:
+        os.unlink(os.path.dirname(path) + "/reserve")
+    except OSError:
+        return False
+    return True
 
 
 def _make_private(path: str) -> None:
