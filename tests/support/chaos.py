@@ -210,6 +210,8 @@ class Chaos:
         there = monitors(w)
         spaces = {_namespace(init_of(w, ident)) for ident in running} - {""}
         allowed = {there[i] for i in running if i in there}
+        if running:
+            allowed |= _links(w)
         found = {
             "mounts": leaks.mounts(w),
             "processes": [text for text in leaks.processes(w) if not self._belongs(int(text.split()[0]), allowed, spaces)],
@@ -225,6 +227,19 @@ class Chaos:
     @staticmethod
     def _belongs(pid: int, allowed: set[int], spaces: set[str]) -> bool:
         return pid in allowed or _namespace(pid) in spaces or not start_time(pid)
+
+
+def _links(w: Wherry) -> set[int]:
+    """The process that joins an ordinary user's networks to the outside, as long as any container of his is up."""
+    found = set()
+    for entry in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            words = Path("/proc", entry, "cmdline").read_bytes().split(b"\0")
+        except OSError:
+            continue
+        if words[:3] == [b"wherry-native", b"link", os.fsencode(w.runroot / "net")]:
+            found.add(int(entry))
+    return found
 
 
 def _namespace(pid: int) -> str:

@@ -92,8 +92,8 @@ def test_not_running(w: Wherry) -> None:
 
 
 def test_container_s_end_ends_the_exec(w: Wherry, c: str) -> None:
-    run = w.popen("exec", c, "sleep", "1000", stdin=subprocess.DEVNULL)
-    w.until(lambda: "sleep 1000\n" in w.ok("exec", c, "ps") + "\n")
+    run = w.popen("exec", c, "sh", "-c", "echo ready; exec sleep 1000", stdin=subprocess.DEVNULL)
+    assert run.stdout.readline() == b"ready\n"
     w.ok("kill", c)
     assert run.wait(10) == 137
     run.communicate()
