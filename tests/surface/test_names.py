@@ -78,7 +78,7 @@ def test_manual_pages(w_user: Wherry) -> None:
     assert "\\-\\-detach" in w.ok("man", "run")
     if shutil.which("groff"):
         for page in ("wherry.1", "wherry-run.1"):
-            done = subprocess.run(["groff", "-man", "-Tutf8", "-ww", str(folder / page)], capture_output=True, text=True)
+            done = subprocess.run(["groff", "-Kutf8", "-man", "-Tutf8", "-ww", str(folder / page)], capture_output=True, text=True)
             assert done.returncode == 0 and not done.stderr
 
 

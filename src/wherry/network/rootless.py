@@ -100,6 +100,10 @@ class Setting:
 
     def steps(self, used: list[NetworkRow]) -> Steps:
         store = self._store
+        if self.rnet.fd < 0:
+            # The kernel gives numbers of namespaces again: what was noted of an earlier one must not hold for the new one, should
+            # the start that makes it fail before its rules are written.
+            self._forget()
         found: Steps = [("NETNS_ROOT", (_JOIN if self.rnet.fd >= 0 else _MAKE, self.rnet.fd, store.run_path("net")))]
         for row in used:
             if row.driver == "bridge":
@@ -107,6 +111,12 @@ class Setting:
         if self.fresh:
             found.append(("NFT", (links.batch(store), b"", _ONCE)))
         return found
+
+    def _forget(self) -> None:
+        try:
+            os.unlink(self._path)
+        except FileNotFoundError:
+            return
 
     def done(self) -> None:
         """The rules are in force. The inode of an R-net that was just made is not known here: the next command looks it up."""
