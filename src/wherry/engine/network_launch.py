@@ -339,4 +339,9 @@ def link_step(store: Store, item: Attached, way: dict[int, Attached], *, publish
 
 def failed(store: Store, row: ContainerRow) -> None:
     """The start came to nothing: what was leased goes back."""
+    if links.is_user():
+        # Where rules were missing the next start writes them all.
+        from wherry.network import rootless
+
+        rootless.forget(store)
     networks.release(store.db, row.id)

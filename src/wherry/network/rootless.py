@@ -103,7 +103,7 @@ class Setting:
         if self.rnet.fd < 0:
             # The kernel gives numbers of namespaces again: what was noted of an earlier one must not hold for the new one, should
             # the start that makes it fail before its rules are written.
-            self._forget()
+            forget(self._store)
         found: Steps = [("NETNS_ROOT", (_JOIN if self.rnet.fd >= 0 else _MAKE, self.rnet.fd, store.run_path("net")))]
         for row in used:
             if row.driver == "bridge":
@@ -111,12 +111,6 @@ class Setting:
         if self.fresh:
             found.append(("NFT", (links.batch(store), b"", _ONCE)))
         return found
-
-    def _forget(self) -> None:
-        try:
-            os.unlink(self._path)
-        except FileNotFoundError:
-            return
 
     def done(self) -> None:
         """The rules are in force. The inode of an R-net that was just made is not known here: the next command looks it up."""
@@ -126,6 +120,14 @@ class Setting:
         with open(self._path + ".new", "w", encoding="ascii") as file:
             file.write(f"{inode} {self._wanted.partition(' ')[2]}")
         os.rename(self._path + ".new", self._path)
+
+
+def forget(store: Store) -> None:
+    """R-net's rules don't count as written any more."""
+    try:
+        os.unlink(store.run_path("net", "written"))
+    except FileNotFoundError:
+        return
 
 
 def find_inode(store: Store) -> int:
