@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 
@@ -53,6 +54,26 @@ def launch(
 
 
 def _launch(engine: Engine, row: ContainerRow, attach: socket | None, size: tuple[int, int]) -> Started:
+    spare = _copy(attach) if attach is not None and engine.store.uid else None
+    try:
+        return _launch_once(engine, row, attach, size)
+    except LaunchError as error:
+        # An ordinary user's namespace of networks without the rules that were noted as written: they are forgotten, so write them.
+        if not engine.store.uid or error.errno != errno.ENOENT or "the rules of nftables" not in error.message:
+            raise
+        return _launch_once(engine, row, spare, size)
+    finally:
+        if spare is not None:
+            spare.close()
+
+
+def _copy(stream: socket) -> socket:
+    import _socket
+
+    return _socket.socket(fileno=os.dup(stream.fileno()))
+
+
+def _launch_once(engine: Engine, row: ContainerRow, attach: socket | None, size: tuple[int, int]) -> Started:
     store = engine.store
     record = row.record()
     joins = joined_processes(store, record["HostConfig"])
